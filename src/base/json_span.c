@@ -387,7 +387,7 @@ static const char *skip_value(const char *at, const char *end)
 struct rb_json_walk rb_json_walk(struct rb_json_value container)
 {
     struct rb_json_walk walk = {.kind = container.kind};
-    if (container.kind == RB_JSON_OBJECT || container.kind == RB_JSON_ARRAY) {
+    if ((container.kind == RB_JSON_OBJECT || container.kind == RB_JSON_ARRAY) && container.text.len >= 2) {
         walk.at = container.text.at + 1;
         walk.end = container.text.at + container.text.len - 1;
     }

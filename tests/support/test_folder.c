@@ -37,10 +37,18 @@ void rb_test_folder_remove(struct rb_test_folder *folder)
 
 const char *rb_test_path(const struct rb_test_folder *folder, const char *name)
 {
-    static char paths[4][256];
-    static unsigned turn;
-    char *path = paths[turn++ % 4];
+    static char paths[64][256];
+    static size_t count;
+    if (count == sizeof paths / sizeof paths[0]) {
+        fprintf(stderr, "test folder: too many different paths\n");
+        abort();
+    }
+    char *path = paths[count];
     snprintf(path, sizeof paths[0], "%s/%s", folder->path, name);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(paths[i], path) == 0)
+            return paths[i];
+    count++;
     return path;
 }
 

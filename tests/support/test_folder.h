@@ -13,7 +13,7 @@ struct rb_test_folder {
 void rb_test_folder_make(struct rb_test_folder *folder);
 /* With all that is in it. */
 void rb_test_folder_remove(struct rb_test_folder *folder);
-/* The path of `name` in it, in one of four buffers that are used in turn. */
+/* The path of `name` in it, kept until the process ends (a few dozen different ones). */
 const char *rb_test_path(const struct rb_test_folder *folder, const char *name);
 
 /* Replaces the file's content. */

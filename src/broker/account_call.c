@@ -1,0 +1,237 @@
+/* Calls with the account's token, for faces: each waits for a token, is sent, and sent once more when the relay no longer accepted
+ * the token (a 401 was not executed). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "account_private.h"
+
+enum { PAGE_MAX_BYTES = 32 * 1024 * 1024 };
+
+enum kind { TOPIC, ME, SESSIONS, PAGE };
+
+struct account_call {
+    struct rb_list node; /* rb_accounts.calls */
+    struct rb_account *account;
+    enum kind kind;
+    struct rb_timer timer; /* the end of waiting; or at once, when no token can come */
+    int64_t until_ms;
+    bool sent, retried;
+    uint64_t serial;
+    struct rb_topic_request request;
+    bool descending;
+    int limit;
+    struct rb_str texts[2]; /* name and description, or topic and cursor */
+    union {
+        rb_plain_done plain;
+        rb_me_done me;
+        rb_page_done page;
+    } done;
+    void *arg;
+};
+
+static void call_free(struct account_call *call)
+{
+    rb_timer_stop(call->account->accounts->ports->clock, &call->timer);
+    rb_list_remove(&call->node);
+    rb_str_free(&call->texts[0]);
+    rb_str_free(&call->texts[1]);
+    free(call);
+}
+
+void account_calls_free(struct rb_accounts *accounts)
+{
+    RB_LIST_EACH_SAFE (&accounts->calls, node)
+        call_free(RB_CONTAINER(node, struct account_call, node));
+}
+
+static void finish(struct account_call *call, const struct rb_answer *answer, const struct rb_me *me,
+                   const struct rb_incoming *messages, size_t count, struct rb_span next_cursor)
+{
+    struct account_call ended = *call;
+    call_free(call);
+    switch (ended.kind) {
+    case TOPIC:
+    case SESSIONS:
+        ended.done.plain(ended.arg, answer);
+        return;
+    case ME:
+        ended.done.me(ended.arg, answer, me);
+        return;
+    case PAGE:
+        ended.done.page(ended.arg, answer, messages, count, next_cursor);
+        return;
+    }
+}
+
+static void no_token(struct account_call *call)
+{
+    struct rb_answer answer = {.end = RB_END_NOT_EXECUTED,
+                               .problem = RB_PROBLEM_UNREACHABLE,
+                               .status = 503,
+                               .retry_after_ms = -1,
+                               .relay_wall_ms = -1};
+    bool active = rb_account_state(call->account) == RB_ACCOUNT_ACTIVE;
+    snprintf(answer.detail, sizeof answer.detail, "%s",
+             active ? "there is no valid access token at the moment" : "the account needs a login");
+    finish(call, &answer, NULL, NULL, 0, (struct rb_span){0});
+}
+
+static void timed_out(struct rb_timer *timer)
+{
+    no_token(RB_CONTAINER(timer, struct account_call, timer));
+}
+
+static void go_on(struct account_call *call);
+
+/* True: it is sent once more, and the answer is not the end. */
+static bool sent_again(struct account_call *call, const struct rb_answer *answer)
+{
+    if (answer->problem != RB_PROBLEM_UNAUTHORIZED)
+        return false;
+    rb_account_access_refused(call->account, call->serial);
+    if (call->retried)
+        return false;
+    call->retried = true;
+    call->sent = false;
+    go_on(call);
+    return true;
+}
+
+static void plain_answered(void *arg, const struct rb_answer *answer)
+{
+    struct account_call *call = arg;
+    if (!sent_again(call, answer))
+        finish(call, answer, NULL, NULL, 0, (struct rb_span){0});
+}
+
+static void me_answered(void *arg, const struct rb_answer *answer, const struct rb_me *me)
+{
+    struct account_call *call = arg;
+    if (!sent_again(call, answer))
+        finish(call, answer, me, NULL, 0, (struct rb_span){0});
+}
+
+static void page_answered(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
+                          struct rb_span next_cursor)
+{
+    struct account_call *call = arg;
+    if (!sent_again(call, answer))
+        finish(call, answer, NULL, messages, count, next_cursor);
+}
+
+static enum rb_status send_call(struct account_call *call, struct rb_span token)
+{
+    struct rb_relay *relay = call->account->accounts->ports->relay;
+    struct rb_relay_peer peer = rb_account_peer(call->account);
+    struct rb_topic_request request = call->request;
+    switch (call->kind) {
+    case TOPIC:
+        request.name = rb_str_span(&call->texts[0]);
+        request.description = rb_str_span(&call->texts[1]);
+        return rb_relay_topic(relay, &peer, token, &request, plain_answered, call, NULL);
+    case ME:
+        return rb_relay_me(relay, &peer, token, me_answered, call, NULL);
+    case SESSIONS:
+        return rb_relay_sessions(relay, &peer, token, plain_answered, call, NULL);
+    case PAGE:
+        return rb_relay_page(relay, &peer, token, rb_str_span(&call->texts[0]), call->descending, call->limit,
+                             rb_str_span(&call->texts[1]), PAGE_MAX_BYTES, page_answered, call, NULL);
+    }
+    return RB_INVALID;
+}
+
+/* Sends, or waits for a token, or lets the timer say soon that none can come. */
+static void go_on(struct account_call *call)
+{
+    struct rb_clock *clock = call->account->accounts->ports->clock;
+    struct rb_span token;
+    if (call->sent)
+        return;
+    enum rb_status status = rb_account_access(call->account, &token, &call->serial);
+    if (status == RB_OK)
+        status = send_call(call, token);
+    if (status == RB_OK) {
+        call->sent = true;
+        rb_timer_stop(clock, &call->timer);
+    } else if (status == RB_UNAVAILABLE) {
+        rb_timer_set(clock, &call->timer, call->until_ms);
+    } else {
+        rb_timer_set_in(clock, &call->timer, 0);
+    }
+}
+
+void account_calls_go_on(struct rb_account *account)
+{
+    RB_LIST_EACH_SAFE (&account->accounts->calls, node) {
+        struct account_call *call = RB_CONTAINER(node, struct account_call, node);
+        if (call->account == account)
+            go_on(call);
+    }
+}
+
+static struct account_call *call_new(struct rb_account *account, enum kind kind, struct rb_span first,
+                                     struct rb_span second, void *arg)
+{
+    struct account_call *call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    call->account = account;
+    call->kind = kind;
+    call->arg = arg;
+    call->timer = RB_TIMER_INIT(timed_out);
+    rb_list_push(&account->accounts->calls, &call->node);
+    rb_str_add_span(&call->texts[0], first);
+    rb_str_add_span(&call->texts[1], second);
+    if (!rb_str_failed(&call->texts[0]) && !rb_str_failed(&call->texts[1]))
+        return call;
+    call_free(call);
+    return NULL;
+}
+
+static enum rb_status start(struct account_call *call, int64_t wait_ms)
+{
+    call->until_ms = rb_clock_now_ms(call->account->accounts->ports->clock) + wait_ms;
+    go_on(call);
+    return RB_OK;
+}
+
+enum rb_status rb_account_topic(struct rb_account *account, const struct rb_topic_request *request, int64_t wait_ms,
+                                rb_plain_done done, void *arg)
+{
+    struct account_call *call = call_new(account, TOPIC, request->name, request->description, arg);
+    if (!call)
+        return RB_NO_MEMORY;
+    call->request = (struct rb_topic_request){.call = request->call, .has_description = request->has_description};
+    call->done.plain = done;
+    return start(call, wait_ms);
+}
+
+enum rb_status rb_account_me(struct rb_account *account, int64_t wait_ms, rb_me_done done, void *arg)
+{
+    struct account_call *call = call_new(account, ME, (struct rb_span){0}, (struct rb_span){0}, arg);
+    if (!call)
+        return RB_NO_MEMORY;
+    call->done.me = done;
+    return start(call, wait_ms);
+}
+
+enum rb_status rb_account_sessions(struct rb_account *account, int64_t wait_ms, rb_plain_done done, void *arg)
+{
+    struct account_call *call = call_new(account, SESSIONS, (struct rb_span){0}, (struct rb_span){0}, arg);
+    if (!call)
+        return RB_NO_MEMORY;
+    call->done.plain = done;
+    return start(call, wait_ms);
+}
+
+enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic, bool descending, int limit,
+                               struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg)
+{
+    struct account_call *call = call_new(account, PAGE, topic, cursor, arg);
+    if (!call)
+        return RB_NO_MEMORY;
+    call->descending = descending;
+    call->limit = limit;
+    call->done.page = done;
+    return start(call, wait_ms);
+}

@@ -1,0 +1,370 @@
+#include "session_private.h"
+
+#include "log.h"
+
+enum {
+    USED_MS = 60 * 1000, /* `used` is written at most so often */
+    EXPIRY_MS = 60 * 1000,
+    SLICE_MS = 20,
+    SLICE_SESSIONS = 200,
+};
+
+struct topic_places {
+    struct rb_map_node node;
+    int64_t topic;
+    struct rb_list places;
+};
+
+/* --- places --- */
+
+static struct topic_places *places_of(const struct rb_sessions *sessions, int64_t topic)
+{
+    struct rb_map_node *node = rb_map_find(&sessions->topic_places, rb_hash_i64(topic));
+    for (; node; node = rb_map_again(node)) {
+        struct topic_places *places = RB_CONTAINER(node, struct topic_places, node);
+        if (places->topic == topic)
+            return places;
+    }
+    return NULL;
+}
+
+static struct topic_places *make_places_of(struct rb_sessions *sessions, int64_t topic)
+{
+    struct topic_places *places = places_of(sessions, topic);
+    if (places)
+        return places;
+    places = calloc(1, sizeof *places);
+    if (!places)
+        return NULL;
+    places->topic = topic;
+    rb_list_init(&places->places);
+    rb_map_add(&sessions->topic_places, &places->node, rb_hash_i64(topic));
+    return places;
+}
+
+static void free_topic_places(struct rb_map_node *node)
+{
+    free(RB_CONTAINER(node, struct topic_places, node));
+}
+
+static void free_place(struct rb_place *place)
+{
+    rb_list_remove(&place->node);
+    rb_list_remove(&place->in_topic);
+    free(place);
+}
+
+/* The smallest confirmed n of the topic: what lies above it may still be asked for. */
+static int64_t floor_of(void *arg, int64_t topic)
+{
+    const struct rb_sessions *sessions = arg;
+    struct topic_places *places = places_of(sessions, topic);
+    int64_t floor = INT64_MAX;
+    if (!places)
+        return floor;
+    RB_LIST_EACH(&places->places, node) {
+        struct rb_place *place = RB_CONTAINER(node, struct rb_place, in_topic);
+        if (place->n < floor)
+            floor = place->n;
+    }
+    return floor;
+}
+
+struct rb_place *rb_place_find(struct rb_session *session, int64_t topic)
+{
+    RB_LIST_EACH(&session->places, node) {
+        struct rb_place *place = RB_CONTAINER(node, struct rb_place, node);
+        if (place->topic == topic)
+            return place;
+    }
+    return NULL;
+}
+
+static struct rb_place *make_place(struct rb_sessions *sessions, struct rb_session *session, int64_t topic)
+{
+    struct topic_places *places = make_places_of(sessions, topic);
+    struct rb_place *place = places ? calloc(1, sizeof *place) : NULL;
+    if (!place)
+        return NULL;
+    place->topic = topic;
+    place->n = -1;
+    rb_list_init(&place->node);
+    rb_list_init(&place->in_topic);
+    rb_list_push(&session->places, &place->node);
+    rb_list_push(&places->places, &place->in_topic);
+    return place;
+}
+
+struct rb_place *rb_place_set(struct rb_sessions *sessions, struct rb_session *session, int64_t topic, int64_t n)
+{
+    struct rb_place *place = rb_place_find(session, topic);
+    if (!place)
+        place = make_place(sessions, session, topic);
+    if (!place || (place->has_row && place->n == n))
+        return place;
+    place->n = n;
+    place->has_row = true;
+    rb_place_save(sessions->rows, (struct rb_span){(const char *)session->id, sizeof session->id}, topic, n);
+    return place;
+}
+
+void rb_place_hand_out(struct rb_place *place, uint64_t connection, int64_t n)
+{
+    for (size_t i = 0; i < RB_HANDED_MAX; i++) {
+        if (place->handed[i].connection == connection) {
+            place->handed[i].n = n;
+            return;
+        }
+    }
+    size_t i = place->next_handed++ % RB_HANDED_MAX;
+    place->handed[i].connection = connection;
+    place->handed[i].n = n;
+}
+
+int64_t rb_place_handed(const struct rb_place *place, uint64_t connection)
+{
+    for (size_t i = 0; connection && i < RB_HANDED_MAX; i++)
+        if (place->handed[i].connection == connection)
+            return place->handed[i].n;
+    return -1;
+}
+
+/* --- sessions --- */
+
+static struct rb_session *find(const struct rb_sessions *sessions, const unsigned char *id)
+{
+    struct rb_span span = {(const char *)id, RB_SESSION_ID_BYTES};
+    struct rb_map_node *node = rb_map_find(&sessions->by_id, rb_hash_bytes(sessions->seed, span));
+    for (; node; node = rb_map_again(node)) {
+        struct rb_session *session = RB_CONTAINER(node, struct rb_session, by_id);
+        if (memcmp(session->id, id, RB_SESSION_ID_BYTES) == 0)
+            return session;
+    }
+    return NULL;
+}
+
+static struct rb_session *make_session(struct rb_sessions *sessions, const struct rb_session_row *row)
+{
+    struct rb_account *account = rb_account_by_id(sessions->accounts, row->account);
+    struct rb_session *session = account && row->id.len == RB_SESSION_ID_BYTES ? calloc(1, sizeof *session) : NULL;
+    if (!session)
+        return NULL;
+    session->door = rb_span_dup(row->door);
+    session->username = rb_span_dup(row->username);
+    if (!session->door || !session->username) {
+        free(session->door);
+        free(session->username);
+        free(session);
+        return NULL;
+    }
+    memcpy(session->id, row->id.at, sizeof session->id);
+    session->account = account;
+    session->uid = row->uid;
+    session->used = row->used;
+    session->has_row = true;
+    rb_list_init(&session->node);
+    rb_list_init(&session->places);
+    rb_list_init(&session->polls);
+    rb_list_push(&sessions->all, &session->node);
+    rb_map_add(&sessions->by_id, &session->by_id, rb_hash_bytes(sessions->seed, row->id));
+    sessions->count++;
+    return session;
+}
+
+static void free_session(struct rb_sessions *sessions, struct rb_session *session)
+{
+    rb_polls_forget_session(session);
+    while (!rb_list_empty(&session->places))
+        free_place(RB_CONTAINER(session->places.next, struct rb_place, node));
+    rb_map_remove(&sessions->by_id, &session->by_id);
+    rb_list_remove(&session->node);
+    sessions->count--;
+    free(session->door);
+    free(session->username);
+    free(session);
+}
+
+enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *account, const char *door, int64_t uid,
+                               struct rb_span username, struct rb_session **ret, struct rb_error *err)
+{
+    if (sessions->count >= sessions->ports->config->sessions)
+        return rb_fail(err, RB_FULL, "there are too many sessions; unused ones end after a while");
+    rb_tick_lead(sessions->ports->tick);
+    unsigned char id[RB_SESSION_ID_BYTES];
+    rb_random_fill(sessions->ports->random, id, sizeof id);
+    int64_t now = rb_clock_wall_ms(sessions->ports->clock);
+    struct rb_session_row row = {
+        .id = {(const char *)id, sizeof id},
+        .account = rb_account_id(account),
+        .uid = uid,
+        .door = rb_span_of(door),
+        .username = username,
+        .created = now,
+        .used = now,
+    };
+    struct rb_session *session = make_session(sessions, &row);
+    if (!session)
+        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+    rb_session_rows_add(sessions->rows, &row);
+    *ret = session;
+    return RB_OK;
+}
+
+void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session)
+{
+    int64_t now = rb_clock_wall_ms(sessions->ports->clock);
+    if (now >= session->used && now - session->used < USED_MS)
+        return;
+    rb_tick_lead(sessions->ports->tick);
+    session->used = now;
+    rb_session_rows_used(sessions->rows, (struct rb_span){(const char *)session->id, sizeof session->id}, now);
+}
+
+struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES], const char *door,
+                                   int64_t uid)
+{
+    struct rb_session *session = find(sessions, id);
+    if (!session || session->uid != uid || strcmp(session->door, door) != 0)
+        return NULL;
+    rb_session_touch(sessions, session);
+    return session;
+}
+
+const unsigned char *rb_session_id(const struct rb_session *session)
+{
+    return session->id;
+}
+
+struct rb_account *rb_session_account(const struct rb_session *session)
+{
+    return session->account;
+}
+
+void rb_session_end(struct rb_sessions *sessions, struct rb_session *session)
+{
+    rb_tick_lead(sessions->ports->tick);
+    rb_session_rows_delete(sessions->rows, (struct rb_span){(const char *)session->id, sizeof session->id});
+    free_session(sessions, session);
+}
+
+/* Sessions not used for long end, a few at a time. The list turns: each is looked at once a round. */
+static void expire(struct rb_timer *timer)
+{
+    struct rb_sessions *sessions = RB_CONTAINER(timer, struct rb_sessions, expiry);
+    int64_t before = rb_clock_wall_ms(sessions->ports->clock) - sessions->ports->config->session_ms;
+    if (sessions->to_look_at == 0)
+        sessions->to_look_at = sessions->count;
+    for (int i = 0; i < SLICE_SESSIONS && sessions->to_look_at > 0; i++) {
+        struct rb_list *node = rb_list_pop(&sessions->all);
+        sessions->to_look_at--;
+        if (!node)
+            break;
+        struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
+        rb_list_push(&sessions->all, node);
+        if (session->used < before && rb_list_empty(&session->polls))
+            rb_session_end(sessions, session);
+    }
+    rb_timer_set_in(sessions->ports->clock, &sessions->expiry, sessions->to_look_at ? SLICE_MS : EXPIRY_MS);
+}
+
+/* --- life --- */
+
+static void load_session(void *arg, const struct rb_session_row *row)
+{
+    struct rb_sessions *sessions = arg;
+    struct rb_session *session =
+        row->id.len == RB_SESSION_ID_BYTES ? find(sessions, (const unsigned char *)row->id.at) : NULL;
+    if (session) {
+        session->has_row = true;
+        session->used = row->used;
+    } else {
+        make_session(sessions, row);
+    }
+}
+
+static void load_place(void *arg, struct rb_span id, int64_t topic, int64_t n)
+{
+    struct rb_sessions *sessions = arg;
+    struct rb_session *session = id.len == RB_SESSION_ID_BYTES ? find(sessions, (const unsigned char *)id.at) : NULL;
+    if (!session)
+        return;
+    struct rb_place *place = rb_place_find(session, topic);
+    if (!place)
+        place = make_place(sessions, session, topic);
+    if (!place)
+        return;
+    place->n = n;
+    place->has_row = true;
+}
+
+/* What a rolled back tick had made goes; what it had changed or deleted is as it was. What was handed out stays known. */
+void rb_sessions_reload(struct rb_sessions *sessions)
+{
+    RB_LIST_EACH(&sessions->all, node) {
+        struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
+        session->has_row = false;
+        RB_LIST_EACH(&session->places, place)
+            RB_CONTAINER(place, struct rb_place, node)->has_row = false;
+    }
+    rb_session_rows_each(sessions->rows, load_session, sessions);
+    rb_place_each(sessions->rows, load_place, sessions);
+    RB_LIST_EACH_SAFE(&sessions->all, node) {
+        struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
+        RB_LIST_EACH_SAFE(&session->places, at) {
+            struct rb_place *place = RB_CONTAINER(at, struct rb_place, node);
+            if (!place->has_row)
+                free_place(place);
+        }
+        if (!session->has_row)
+            free_session(sessions, session);
+    }
+    rb_batches_clear(sessions);
+}
+
+enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
+                               struct rb_inbox *inbox, struct rb_outbox *outbox, struct rb_sessions **ret, struct rb_error *err)
+{
+    struct rb_sessions *sessions = calloc(1, sizeof *sessions);
+    if (!sessions)
+        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+    sessions->ports = ports;
+    sessions->accounts = accounts;
+    sessions->topics = topics;
+    sessions->inbox = inbox;
+    sessions->outbox = outbox;
+    rb_random_fill(ports->random, sessions->seed, sizeof sessions->seed);
+    rb_list_init(&sessions->all);
+    rb_list_init(&sessions->polls);
+    rb_list_init(&sessions->fetches);
+    sessions->expiry = RB_TIMER_INIT(expire);
+    sessions->account_watch.changed = rb_polls_account_changed;
+    rb_list_init(&sessions->account_watch.node);
+    enum rb_status status = rb_session_rows_new(ports->store, &sessions->rows, err);
+    if (status != RB_OK) {
+        free(sessions);
+        return status;
+    }
+    rb_sessions_reload(sessions);
+    rb_inbox_set_floor(inbox, floor_of, sessions);
+    rb_account_watch(accounts, &sessions->account_watch);
+    rb_timer_set_in(ports->clock, &sessions->expiry, EXPIRY_MS);
+    *ret = sessions;
+    return RB_OK;
+}
+
+void rb_sessions_free(struct rb_sessions *sessions)
+{
+    if (!sessions)
+        return;
+    rb_inbox_set_floor(sessions->inbox, NULL, NULL);
+    rb_account_unwatch(&sessions->account_watch);
+    rb_timer_stop(sessions->ports->clock, &sessions->expiry);
+    rb_polls_drop(sessions);
+    while (!rb_list_empty(&sessions->all))
+        free_session(sessions, RB_CONTAINER(sessions->all.next, struct rb_session, node));
+    rb_map_clear(&sessions->by_id, NULL);
+    rb_map_clear(&sessions->topic_places, free_topic_places);
+    rb_batches_clear(sessions);
+    rb_session_rows_free(sessions->rows);
+    free(sessions);
+}

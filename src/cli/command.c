@@ -1,0 +1,45 @@
+#include "command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+void rb_complain(const char *format, ...)
+{
+    char text[RB_ERROR_MAX + 256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    RB_CLEANUP_STR struct rb_str line = RB_STR_INIT;
+    rb_str_add(&line, RB_PROGRAM ": ");
+    rb_str_add_printable(&line, rb_span_of(text));
+    rb_str_add(&line, "\n");
+    if (!rb_str_failed(&line))
+        fwrite(line.at, 1, line.len, stderr);
+}
+
+int rb_complain_of(const struct rb_error *err)
+{
+    rb_complain("%s", err->text);
+    return err->status == RB_UNAVAILABLE ? RB_EXIT_UNREACHABLE : RB_EXIT_FAILED;
+}
+
+int rb_complain_of_usage(const char *command, const struct rb_error *err)
+{
+    rb_complain("%s (see " RB_PROGRAM " %s --help)", err->text, command);
+    return RB_EXIT_USAGE;
+}
+
+int rb_print(struct rb_str *text)
+{
+    int ends = RB_EXIT_DONE;
+    if (rb_str_failed(text)) {
+        rb_complain("There is not enough memory to print the answer.");
+        ends = RB_EXIT_FAILED;
+    } else if ((text->len && fwrite(text->at, 1, text->len, stdout) != text->len) || fflush(stdout) != 0) {
+        rb_complain("Standard output cannot be written: %s.", strerror(errno));
+        ends = RB_EXIT_FAILED;
+    }
+    rb_str_free(text);
+    return ends;
+}

@@ -1,0 +1,256 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "account.h"
+#include "posting.h"
+#include "wire.h"
+#include "wire_time.h"
+
+enum { BULK_MAX = 100, KEY_MAX = 320 };
+
+/* {message_id, topic, timestamp}: the relay's own once it has accepted the post, else the outbox's (O10). */
+static void add_message_answer(struct rb_str *body, const struct rb_post_view *view)
+{
+    char outbox_id[RB_OUTBOX_ID_MAX];
+    bool accepted = view->state == RB_POST_ACCEPTED;
+    rb_outbox_id_print(view->id, outbox_id);
+    rb_str_add(body, "{\"message_id\":");
+    rb_json_quote(body, accepted ? view->message_id : rb_span_of(outbox_id));
+    rb_str_add(body, ",\"topic\":");
+    rb_json_quote(body, view->topic);
+    rb_str_add(body, ",\"timestamp\":");
+    if (accepted && view->timestamp.len)
+        rb_json_quote(body, view->timestamp);
+    else
+        rb_wire_time_add(body, view->at_wall_ms);
+    rb_str_add(body, "}");
+}
+
+static void answer_post(struct rb_http_request *request, enum rb_status committed, const struct rb_post_view *view)
+{
+    if (committed != RB_OK) {
+        rb_wire_commit_failed(request, committed);
+        return;
+    }
+    if (view->state == RB_POST_REFUSED || view->state == RB_POST_EXPIRED) {
+        RB_CLEANUP_FREE char *detail = rb_span_dup(view->detail);
+        rb_wire_detail(request, view->status >= 400 && view->status < 500 ? view->status : 400,
+                       detail && *detail ? detail : "The relay refused the message.");
+        return;
+    }
+    bool accepted = view->state == RB_POST_ACCEPTED;
+    if (!accepted) {
+        char location[sizeof "/v1/outbox/" + RB_OUTBOX_ID_MAX] = "/v1/outbox/";
+        rb_outbox_id_print(view->id, location + strlen(location));
+        rb_http_add_header(request, "Location", location);
+    }
+    struct rb_str body = RB_STR_INIT;
+    add_message_answer(&body, view);
+    rb_http_answer_str(request, accepted ? 201 : 202, "application/json", &body);
+    rb_str_free(&body);
+}
+
+static void refuse_post(struct rb_http_request *request, enum rb_status status, const char *sentence)
+{
+    struct rb_wire_issues issues = {0};
+    switch (status) {
+    case RB_DENIED:
+        rb_wire_detail(request, 403, sentence);
+        return;
+    case RB_EXISTS:
+        rb_wire_issue(&issues, "value_error", "header/Idempotency-Key", sentence, NULL);
+        rb_wire_refuse(request, &issues);
+        return;
+    case RB_INVALID:
+        rb_wire_issue(&issues, "value_error", "body", sentence, NULL);
+        rb_wire_refuse(request, &issues);
+        return;
+    default:
+        rb_wire_unavailable(request, 503, sentence, 5);
+        return;
+    }
+}
+
+void rb_wire_post(struct rb_http_request *request, void *face)
+{
+    static const struct rb_posting_answers answers = {answer_post, refuse_post};
+    struct rb_json_value body;
+    struct rb_account *account;
+    struct rb_session *session;
+    if (!rb_wire_body(request, true, &body) || !rb_wire_caller(face, request, &account, &session))
+        return;
+    struct rb_wire_issues issues = {.show_input = true};
+    struct rb_message_body message;
+    if (rb_message_body_read(body, "body", &issues, &message))
+        rb_posting_start(face, request, account, &message, 0, &answers);
+    else
+        rb_wire_refuse(request, &issues);
+    rb_message_body_free(&message);
+}
+
+/* --- bulk: every message a row of its own; the answer waits for the commit alone --- */
+
+struct bulk {
+    struct rb_effect effect;
+    struct rb_face_context *context;
+    struct rb_http_request *request;
+    size_t count;
+    int64_t ids[BULK_MAX];
+};
+
+static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
+{
+    struct bulk *bulk = RB_CONTAINER(effect, struct bulk, effect);
+    if (committed != RB_OK) {
+        rb_wire_commit_failed(bulk->request, committed);
+        free(bulk);
+        return;
+    }
+    struct rb_str body = RB_STR_INIT;
+    rb_str_add(&body, "{\"results\":[");
+    for (size_t i = 0; i < bulk->count; i++) {
+        struct rb_post_view view;
+        char outbox_id[RB_OUTBOX_ID_MAX];
+        rb_outbox_id_print(bulk->ids[i], outbox_id);
+        if (rb_outbox_view(bulk->context->broker->outbox, bulk->ids[i], &view) != RB_OK)
+            view = (struct rb_post_view){0};
+        bool refused = view.state == RB_POST_REFUSED || view.state == RB_POST_EXPIRED;
+        rb_str_add(&body, i ? ",{\"message_id\":" : "{\"message_id\":");
+        rb_json_quote(&body, view.state == RB_POST_ACCEPTED ? view.message_id : rb_span_of(outbox_id));
+        rb_str_add(&body, ",\"topic\":");
+        rb_json_quote(&body, view.topic);
+        rb_str_addf(&body, ",\"status\":\"%s\",\"error\":", refused ? "rejected" : "accepted");
+        if (refused)
+            rb_json_quote(&body, view.detail);
+        else
+            rb_str_add(&body, "null");
+        rb_str_add(&body, "}");
+    }
+    rb_str_addf(&body, "],\"summary\":{\"total\":%zu,\"accepted\":%zu,\"rejected\":0}}", bulk->count, bulk->count);
+    rb_http_answer_str(bulk->request, 207, "application/json", &body);
+    rb_str_free(&body);
+    free(bulk);
+}
+
+/* Reads all messages, adding issues; the bytes of all bodies in `*ret_bytes`. */
+static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues, struct rb_message_body *messages,
+                        size_t *ret_bytes)
+{
+    struct rb_json_value list, item;
+    if (body.kind != RB_JSON_OBJECT) {
+        rb_wire_issue(issues, "model_attributes_type", "body", "The body must be an object.", &body);
+        return 0;
+    }
+    if (!rb_json_member(body, "messages", &list)) {
+        rb_wire_issue(issues, "missing", "body/messages", "messages is required.", NULL);
+        return 0;
+    }
+    if (list.kind != RB_JSON_ARRAY) {
+        rb_wire_issue(issues, "list_type", "body/messages", "messages must be an array.", &list);
+        return 0;
+    }
+    size_t count = 0, bytes = 0;
+    struct rb_json_walk walk = rb_json_walk(list);
+    while (rb_json_next(&walk, NULL, &item)) {
+        if (count == BULK_MAX) {
+            rb_wire_issue(issues, "too_long", "body/messages", "messages has at most 100 entries.", NULL);
+            break;
+        }
+        char loc[40];
+        snprintf(loc, sizeof loc, "body/messages/%zu", count);
+        rb_message_body_read(item, loc, issues, &messages[count]);
+        bytes += item.text.len;
+        count++;
+    }
+    if (count == 0)
+        rb_wire_issue(issues, "too_short", "body/messages", "messages has at least one entry.", &list);
+    *ret_bytes = bytes;
+    return count;
+}
+
+/* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds, doors, keys) is
+ * checked for all before the first is added. */
+static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bulk, struct rb_account *account,
+                               const struct rb_message_body *messages, struct rb_error *err)
+{
+    const struct rb_door *door = rb_http_door(request);
+    struct rb_span key = rb_http_header(request, "Idempotency-Key");
+    rb_tick_lead(bulk->context->tick);
+    for (size_t i = 0; i < bulk->count; i++) {
+        RB_CLEANUP_STR struct rb_str row_key = RB_STR_INIT;
+        if (key.len)
+            rb_str_addf(&row_key, "%.*s\n%zu", (int)key.len, key.at, i);
+        struct rb_post post = {
+            .account = account,
+            .topic = rb_str_span(&messages[i].topic),
+            .payload = messages[i].payload,
+            .metadata = messages[i].metadata,
+            .ttl_s = messages[i].ttl_s,
+            .key = rb_str_span(&row_key),
+            .door = door->name,
+            .uid = rb_http_peer(request)->uid,
+        };
+        bool repeated;
+        enum rb_status status = rb_outbox_add(bulk->context->broker->outbox, &post, &bulk->ids[i], &repeated, err);
+        if (status != RB_OK)
+            return status;
+    }
+    return RB_OK;
+}
+
+static void accept_bulk(struct rb_face_context *context, struct rb_http_request *request, struct rb_account *account,
+                        const struct rb_message_body *messages, size_t count, size_t bytes)
+{
+    const struct rb_door *door = rb_http_door(request);
+    for (size_t i = 0; i < count; i++)
+        if (!rb_door_may_post(door, rb_str_span(&messages[i].topic))) {
+            rb_wire_detail(request, 403, "This door does not allow posts to one of these topics.");
+            return;
+        }
+    if (rb_http_header(request, "Idempotency-Key").len > KEY_MAX - 8) {
+        rb_wire_detail(request, 400, "An Idempotency-Key has at most 255 bytes.");
+        return;
+    }
+    if (!rb_outbox_has_room(context->broker->outbox, (int64_t)count, (int64_t)bytes)) {
+        rb_wire_unavailable(request, 503, "The outbox is full; nothing was stored. Try again later.", 5);
+        return;
+    }
+    struct bulk *bulk = calloc(1, sizeof *bulk);
+    struct rb_error err = {.text = "There is not enough memory now. Try again."};
+    enum rb_status status = RB_NO_MEMORY;
+    if (bulk) {
+        bulk->context = context;
+        bulk->request = request;
+        bulk->count = count;
+        bulk->effect.run = answer_bulk;
+        status = add_rows(request, bulk, account, messages, &err);
+    }
+    if (status != RB_OK) {
+        free(bulk);
+        refuse_post(request, status, err.text);
+        return;
+    }
+    rb_tick_after(context->tick, &bulk->effect);
+}
+
+void rb_wire_bulk(struct rb_http_request *request, void *face)
+{
+    struct rb_json_value body;
+    struct rb_account *account;
+    struct rb_session *session;
+    if (!rb_wire_body(request, true, &body) || !rb_wire_caller(face, request, &account, &session))
+        return;
+    struct rb_message_body *messages = calloc(BULK_MAX, sizeof *messages);
+    if (!messages) {
+        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
+        return;
+    }
+    struct rb_wire_issues issues = {.show_input = true};
+    size_t bytes = 0;
+    size_t count = read_bulk(body, &issues, messages, &bytes);
+    if (!rb_wire_refuse(request, &issues))
+        accept_bulk(face, request, account, messages, count, bytes);
+    for (size_t i = 0; i < BULK_MAX; i++)
+        rb_message_body_free(&messages[i]);
+    free(messages);
+}

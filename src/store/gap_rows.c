@@ -1,0 +1,87 @@
+#include "gap_rows.h"
+
+struct rb_gap_rows {
+    struct rb_store *store;
+    sqlite3_stmt *add, *has, *count, *each;
+};
+
+enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret, struct rb_error *err)
+{
+    struct rb_gap_rows *rows = calloc(1, sizeof *rows);
+    if (!rows)
+        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+    rows->store = store;
+    enum rb_status status = rb_store_prepare(store,
+                                             "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
+                                             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                                             &rows->add, err);
+    if (status == RB_OK)
+        status = rb_store_prepare(store, "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1", &rows->has, err);
+    if (status == RB_OK)
+        status = rb_store_prepare(store, "SELECT count(*) FROM gap", &rows->count, err);
+    if (status == RB_OK)
+        status = rb_store_prepare(store,
+                                  "SELECT at, n, reason, after_id, until_id FROM gap WHERE topic = ?1"
+                                  " ORDER BY id DESC LIMIT ?2",
+                                  &rows->each, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
+    }
+    *ret = rows;
+    return RB_OK;
+}
+
+void rb_gap_rows_free(struct rb_gap_rows *rows)
+{
+    free(rows);
+}
+
+void rb_gap_rows_add(struct rb_gap_rows *rows, const struct rb_gap_row *row)
+{
+    sqlite3_bind_int64(rows->add, 1, rb_store_next_id(rows->store, "gap"));
+    sqlite3_bind_int64(rows->add, 2, row->topic);
+    sqlite3_bind_int64(rows->add, 3, row->at);
+    sqlite3_bind_int64(rows->add, 4, row->n);
+    rb_bind_text(rows->add, 5, rb_span_of(row->reason));
+    rb_bind_text(rows->add, 6, row->after_id.len ? row->after_id : (struct rb_span){0});
+    rb_bind_text(rows->add, 7, row->until_id.len ? row->until_id : (struct rb_span){0});
+    rb_store_write(rows->store, rows->add);
+}
+
+bool rb_gap_rows_has(struct rb_gap_rows *rows, int64_t topic, const char *reason)
+{
+    sqlite3_bind_int64(rows->has, 1, topic);
+    rb_bind_text(rows->has, 2, rb_span_of(reason));
+    bool has = rb_store_row(rows->store, rows->has);
+    if (has)
+        rb_store_row_end(rows->has);
+    return has;
+}
+
+int64_t rb_gap_rows_count(struct rb_gap_rows *rows)
+{
+    if (!rb_store_row(rows->store, rows->count))
+        return 0;
+    int64_t count = sqlite3_column_int64(rows->count, 0);
+    rb_store_row_end(rows->count);
+    return count;
+}
+
+void rb_gap_rows_each(struct rb_gap_rows *rows, int64_t topic, int64_t limit,
+                      void (*each)(void *arg, const struct rb_gap_row *row), void *arg)
+{
+    sqlite3_bind_int64(rows->each, 1, topic);
+    sqlite3_bind_int64(rows->each, 2, limit);
+    while (rb_store_row(rows->store, rows->each)) {
+        struct rb_gap_row row = {
+            .topic = topic,
+            .at = sqlite3_column_int64(rows->each, 0),
+            .n = sqlite3_column_int64(rows->each, 1),
+            .reason = rb_column_text(rows->each, 2).at,
+            .after_id = rb_column_text(rows->each, 3),
+            .until_id = rb_column_text(rows->each, 4),
+        };
+        each(arg, &row);
+    }
+}

@@ -1,0 +1,78 @@
+#include "topic_rows.h"
+
+struct rb_topic_rows {
+    struct rb_store *store;
+    sqlite3_stmt *each, *save;
+};
+
+enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **ret, struct rb_error *err)
+{
+    struct rb_topic_rows *rows = calloc(1, sizeof *rows);
+    if (!rows)
+        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+    rows->store = store;
+    enum rb_status status = rb_store_prepare(
+        store,
+        "SELECT id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted FROM topic ORDER BY id",
+        &rows->each, err);
+    if (status == RB_OK)
+        status = rb_store_prepare(
+            store,
+            "INSERT INTO topic(id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted)"
+            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+            " ON CONFLICT(id) DO UPDATE SET posted = excluded.posted, following = excluded.following,"
+            " cursor = excluded.cursor, newest = excluded.newest, head = excluded.head, tail = excluded.tail,"
+            " rows = excluded.rows, bytes = excluded.bytes, wanted = excluded.wanted",
+            &rows->save, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
+    }
+    *ret = rows;
+    return RB_OK;
+}
+
+void rb_topic_rows_free(struct rb_topic_rows *rows)
+{
+    free(rows);
+}
+
+void rb_topic_rows_each(struct rb_topic_rows *rows, void (*each)(void *arg, const struct rb_topic_row *row), void *arg)
+{
+    sqlite3_stmt *s = rows->each;
+    while (rb_store_row(rows->store, s)) {
+        struct rb_topic_row row = {
+            .id = sqlite3_column_int64(s, 0),
+            .account = sqlite3_column_int64(s, 1),
+            .name = rb_column_text(s, 2),
+            .posted = sqlite3_column_int(s, 3) != 0,
+            .following = sqlite3_column_int(s, 4) != 0,
+            .cursor = rb_column_text(s, 5),
+            .newest = rb_column_text(s, 6),
+            .head = sqlite3_column_int64(s, 7),
+            .tail = sqlite3_column_int64(s, 8),
+            .rows = sqlite3_column_int64(s, 9),
+            .bytes = sqlite3_column_int64(s, 10),
+            .wanted = sqlite3_column_int64(s, 11),
+        };
+        each(arg, &row);
+    }
+}
+
+void rb_topic_rows_save(struct rb_topic_rows *rows, const struct rb_topic_row *row)
+{
+    sqlite3_stmt *s = rows->save;
+    sqlite3_bind_int64(s, 1, row->id);
+    sqlite3_bind_int64(s, 2, row->account);
+    rb_bind_text(s, 3, row->name);
+    sqlite3_bind_int(s, 4, row->posted);
+    sqlite3_bind_int(s, 5, row->following);
+    rb_bind_text(s, 6, row->cursor);
+    rb_bind_text(s, 7, row->newest);
+    sqlite3_bind_int64(s, 8, row->head);
+    sqlite3_bind_int64(s, 9, row->tail);
+    sqlite3_bind_int64(s, 10, row->rows);
+    sqlite3_bind_int64(s, 11, row->bytes);
+    sqlite3_bind_int64(s, 12, row->wanted);
+    rb_store_write(rows->store, s);
+}

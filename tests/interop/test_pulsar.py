@@ -1,0 +1,108 @@
+"""Pulsar 0.16 with `message_queue_url` at the broker, driven by its own client manager, as Galaxy's job runner does it."""
+import base64
+import json
+
+import pytest
+import requests
+from pulsar.client.manager import RelayClientManager
+from pulsar.client.staging.models import ClientOutputs
+from pulsar_relay_client import RelayAuthManager
+
+import harness
+
+JOBS = 10
+
+
+class Pulsar:
+    """A real daemon without a file server."""
+
+    def __init__(self, folder, **options):
+        self.folder = folder / "pulsar"
+        self.folder.mkdir()
+        self.configuration = {"staging_directory": str(self.folder / "staging"), "conda_auto_init": False,
+                              "persistence_directory": str(self.folder / "persisted"), "tool_dependency_dir": "none",
+                              "relay_long_poll_timeout": 5, **options}
+        self.start()
+
+    def start(self):
+        packed = base64.b64encode(json.dumps(self.configuration).encode()).decode()
+        self.process = harness.Process([harness.PYTHON, "-m", "pulsar.main", "--app_conf_base64", packed],
+                                       self.folder / "log", cwd=self.folder)
+
+
+class Handler:
+    """One Galaxy job handler: what its client manager reported, by job."""
+
+    def __init__(self, **options):
+        self.statuses = {}
+        self.manager = RelayClientManager(**options)
+        self.manager.ensure_has_status_update_callback(self.update)
+
+    def update(self, payload):
+        self.statuses.setdefault(payload["job_id"], []).append(payload)
+
+    def launch(self, job, folder, command):
+        client = self.manager.get_client({"jobs_directory": str(folder / "staging")}, job)
+        outputs = ClientOutputs(working_directory="/nowhere", metadata_directory="/nowhere")
+        client.launch(command, job_config={"job_id": job, "tool_id": "test", "tool_version": "1"},
+                      remote_staging={"setup": [], "action_mapper": {"default_action": "none"},
+                                      "client_outputs": outputs.to_dict()})
+
+    def complete(self, jobs):
+        return all(self.statuses.get(job, [{}])[-1].get("complete") == "true" for job in jobs)
+
+
+@pytest.fixture
+def prefix(topic):
+    """The prefix keeps the flavours' and the tests' topics apart."""
+    return topic
+
+
+@pytest.fixture
+def pulsar(peers, prefix, tmp_path):
+    tmp_path.chmod(0o700)
+    path = tmp_path / "relay_credentials.json"
+    RelayAuthManager(peers.url, harness.USER, harness.PASSWORD, credentials_file=str(path)).get_token()
+    pulsar = Pulsar(tmp_path, message_queue_url=peers.url, message_queue_credentials_file=str(path),
+                    relay_topic_prefix=prefix)
+    bearer = {"Authorization": f"Bearer {peers.broker.placeholder()}"}
+    url = f"{peers.url}/api/v1/topics/{prefix}_pulsar_capabilities/messages?limit=1&order=desc"
+
+    def snapshot():
+        assert pulsar.process.alive(), pulsar.process.text()[-4000:]
+        answer = requests.get(url, headers=bearer, timeout=20)
+        return answer.json()["messages"] if answer.status_code == 200 else None
+
+    pulsar.capabilities = harness.wait_for(snapshot, 60, "the capability snapshot")[0]["payload"]
+    yield pulsar
+    pulsar.process.kill()
+
+
+@pytest.fixture
+def handlers(peers, prefix):
+    made = []
+
+    def make(count):
+        for _ in range(count):
+            made.append(Handler(relay_url=peers.url, relay_username=harness.USER, relay_password=harness.PASSWORD,
+                                relay_topic_prefix=prefix))
+        return made
+
+    yield make
+    for handler in made:
+        handler.manager.shutdown()
+
+
+def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, handlers):
+    first, second = handlers(2)
+    harness.wait_for(lambda: peers.broker.parked() >= 3, 20, "the polls of the daemon and of two handlers")
+    jobs = [str(n) for n in range(JOBS)]
+    for number, job in enumerate(jobs):
+        (first if number % 2 else second).launch(job, pulsar.folder, f"echo this is job {job}")
+    for handler in (first, second):
+        harness.wait_for(lambda: handler.complete(jobs), 60, "ten jobs")
+        for job in jobs:
+            last = handler.statuses[job][-1]
+            assert last["status"] == "complete" and last["returncode"] == 0, last
+            assert f"this is job {job}" in last["stdout"] + last["job_stdout"], last
+    assert pulsar.capabilities["published_at"]
