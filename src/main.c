@@ -39,7 +39,8 @@ static int show_help(int argc, char **argv)
            "Holds the login to a pulsar-relay, so that no other process on this host has to.\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         printf("  %-12s%s\n", commands[i].name, commands[i].help);
-    printf("\n" RB_PROGRAM " COMMAND --help tells more. Exit status: 0 done, 1 it failed, 2 wrong usage, 3 the daemon can't be "
+    printf("\n" RB_PROGRAM
+           " COMMAND --help tells more. Exit status: 0 done, 1 it failed, 2 wrong usage, 3 the daemon can't be "
            "reached.\n");
     return RB_EXIT_DONE;
 }

@@ -158,6 +158,11 @@ class RealRelay:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def get(self, path, access_token):
+        """A request straight to the relay."""
+        return requests.get(self.url + path, timeout=20, verify=self.verify,
+                            headers={"Authorization": f"Bearer {access_token}"})
+
     def stop(self):
         self.process.kill()
 

@@ -384,6 +384,29 @@ static const char *skip_value(const char *at, const char *end)
     return at;
 }
 
+unsigned rb_json_levels(struct rb_json_value value)
+{
+    const char *at = value.text.at, *end = at + value.text.len;
+    unsigned open = 0, deepest = 0;
+    bool fresh = true; /* nothing yet in the innermost container */
+    while (at < end) {
+        if (is_space(*at)) {
+            at++;
+            continue;
+        }
+        bool closes = *at == '}' || *at == ']';
+        if (fresh && !closes && open + 1 > deepest)
+            deepest = open + 1;
+        fresh = *at == '{' || *at == '[';
+        if (fresh)
+            open++;
+        else if (closes)
+            open--;
+        at = *at == '"' ? skip_string(at, end) : at + 1;
+    }
+    return deepest;
+}
+
 struct rb_json_walk rb_json_walk(struct rb_json_value container)
 {
     struct rb_json_walk walk = {.kind = container.kind};

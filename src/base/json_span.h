@@ -48,6 +48,9 @@ struct rb_json_value {
  * else the first in the text is told. */
 enum rb_json_fault rb_json_check(struct rb_span text, unsigned max_depth, struct rb_json_value *ret, size_t *ret_at);
 
+/* The level of the deepest value in checked text, scalars counted: {} is 1, {"a":1} is 2. */
+unsigned rb_json_levels(struct rb_json_value value);
+
 /* Walks the members of an object, or the elements of an array, of checked text:
  *     struct rb_json_walk walk = rb_json_walk(object);
  *     struct rb_json_value key, value;

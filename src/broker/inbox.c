@@ -42,7 +42,7 @@ static void lane_timer(struct rb_timer *timer)
 
 static struct rb_lane *lane_of(struct rb_inbox *inbox, int64_t account)
 {
-    RB_LIST_EACH(&inbox->lanes, node) {
+    RB_LIST_EACH (&inbox->lanes, node) {
         struct rb_lane *lane = RB_CONTAINER(node, struct rb_lane, node);
         if (lane->account == account)
             return lane;
@@ -113,7 +113,7 @@ static void free_feed(struct rb_feed *feed)
     free(feed->drained);
     free(feed->oldest_seen);
     free(feed->gap_cursor);
-    RB_LIST_EACH_SAFE(&feed->watches, node)
+    RB_LIST_EACH_SAFE (&feed->watches, node)
         rb_list_remove(node);
     rb_list_remove(&feed->node);
     rb_list_remove(&feed->landed);
@@ -163,7 +163,7 @@ static void wake(struct rb_feed *feed)
     struct rb_list ready = RB_LIST_INIT(ready);
     bool all = feed->wake_all;
     feed->wake_all = false;
-    RB_LIST_EACH_SAFE(&feed->watches, node) {
+    RB_LIST_EACH_SAFE (&feed->watches, node) {
         struct rb_inbox_watch *watch = RB_CONTAINER(node, struct rb_inbox_watch, node);
         if (all || feed->topic->head > watch->after) {
             rb_list_remove(node);
@@ -191,13 +191,13 @@ static void after_commit(struct rb_effect *effect, enum rb_status committed)
     }
     struct rb_list landed = RB_LIST_INIT(landed);
     rb_list_append_all(&landed, &inbox->landed);
-    RB_LIST_EACH(&landed, node) {
+    RB_LIST_EACH (&landed, node) {
         struct rb_feed *feed = RB_CONTAINER(node, struct rb_feed, landed);
         feed->landing = false;
         rb_feed_set_step(feed, feed->topic->following && feed->topic->id ? feed->then : RB_FEED_OFF);
         feed->lane->dirty = true;
     }
-    RB_LIST_EACH(&inbox->lanes, node) {
+    RB_LIST_EACH (&inbox->lanes, node) {
         struct rb_lane *lane = RB_CONTAINER(node, struct rb_lane, node);
         if (lane->dirty)
             rb_lane_run(lane);
@@ -218,7 +218,7 @@ void rb_inbox_kick(struct rb_inbox *inbox)
 
 static void kick_all(struct rb_inbox *inbox)
 {
-    RB_LIST_EACH(&inbox->lanes, node)
+    RB_LIST_EACH (&inbox->lanes, node)
         RB_CONTAINER(node, struct rb_lane, node)->dirty = true;
     rb_inbox_kick(inbox);
 }
@@ -233,10 +233,14 @@ static void retry(struct rb_timer *timer)
 static void account_changed(struct rb_account_watch *watch, struct rb_account *account)
 {
     struct rb_inbox *inbox = RB_CONTAINER(watch, struct rb_inbox, account_watch);
-    RB_LIST_EACH(&inbox->lanes, node) {
+    RB_LIST_EACH (&inbox->lanes, node) {
         struct rb_lane *lane = RB_CONTAINER(node, struct rb_lane, node);
-        if (lane->account == rb_account_id(account))
-            rb_lane_kick(lane);
+        if (lane->account != rb_account_id(account))
+            continue;
+        /* P5: with the login its reading ends. */
+        if (rb_account_state(account) != RB_ACCOUNT_ACTIVE)
+            rb_lane_stop(lane, true);
+        rb_lane_kick(lane);
     }
 }
 
@@ -279,7 +283,7 @@ static void stop(struct rb_inbox *inbox, bool abandon)
     rb_account_unwatch(&inbox->account_watch);
     rb_timer_stop(inbox->ports->clock, &inbox->retry);
     rb_timer_stop(inbox->ports->clock, &inbox->retention);
-    RB_LIST_EACH(&inbox->lanes, node)
+    RB_LIST_EACH (&inbox->lanes, node)
         rb_lane_stop(RB_CONTAINER(node, struct rb_lane, node), abandon);
 }
 
@@ -334,8 +338,8 @@ void rb_inbox_reload(struct rb_inbox *inbox)
         if (!topic->inbox && topic->following)
             rb_feed_of(inbox, topic);
     }
-    RB_LIST_EACH(&inbox->lanes, node) {
-        RB_LIST_EACH(&RB_CONTAINER(node, struct rb_lane, node)->feeds, at) {
+    RB_LIST_EACH (&inbox->lanes, node) {
+        RB_LIST_EACH (&RB_CONTAINER(node, struct rb_lane, node)->feeds, at) {
             struct rb_feed *feed = RB_CONTAINER(at, struct rb_feed, node);
             drop_caches(feed);
             /* A rollback may have taken back what a step stood on. */
@@ -498,8 +502,8 @@ void rb_inbox_stats(struct rb_inbox *inbox, struct rb_inbox_stats *ret)
     ret->polling = 0;
     for (struct rb_topic *topic = NULL; (topic = rb_topic_next(inbox->topics, topic));)
         ret->topics += topic->following;
-    RB_LIST_EACH(&inbox->lanes, node)
-        RB_LIST_EACH(&RB_CONTAINER(node, struct rb_lane, node)->reads, read)
+    RB_LIST_EACH (&inbox->lanes, node)
+        RB_LIST_EACH (&RB_CONTAINER(node, struct rb_lane, node)->reads, read)
             ret->polling += RB_CONTAINER(read, struct rb_read, node)->kind == RB_READ_POLL;
     ret->gaps = rb_gap_rows_count(inbox->gaps);
     ret->full = rb_inbox_is_full(inbox);

@@ -4,12 +4,14 @@
 
 /* The examination of a topic whose next message cannot be read (I4, I5).
  *
- * A message counts as unreadable when reading it alone has failed three times, with reads between them, before the first and after
- * the last that worked: else it may be an outage. A single message above the cap is so at once. Then the way past it:
+ * A message counts as unreadable when reading it alone has failed three times, with reads between them, before the
+ * first and after the last that worked: else it may be an outage. A single message above the cap is so at once. Then
+ * the way past it:
  *
- * Where ids are numbers any value works as a cursor, and the message's own id is found by halving. Reading downwards from x either
- * fails or shows a message after the cursor exactly when x lies behind the bad message (DOWN), unless the message at the cursor is
- * itself a bad one that was passed before: then reading upwards from x has to work (UP), and what it went past is looked at (VERIFY).
+ * Where ids are numbers any value works as a cursor, and the message's own id is found by halving. Reading downwards
+ * from x either fails or shows a message after the cursor exactly when x lies behind the bad message (DOWN), unless the
+ * message at the cursor is itself a bad one that was passed before: then reading upwards from x has to work (UP), and
+ * what it went past is looked at (VERIFY).
  *
  * Elsewhere the topic is walked from its newest message down to the one that follows the bad one (WALK).
  *
@@ -22,7 +24,8 @@ enum {
 
 enum stage { LONE, READABLE, DOWN, UP, VERIFY, WALK };
 
-/* Halving between `low` and `high`, once that is known: by milliseconds as far as whole ones lie between, then within one. */
+/* Halving between `low` and `high`, once that is known: by milliseconds as far as whole ones lie between, then
+ * within one. */
 struct search {
     struct rb_stream_id low, high;
     uint64_t step;
@@ -35,8 +38,8 @@ struct rb_exam {
     bool control_from_start; /* the newest cannot be read either: the oldest */
     bool control_failed;
     int fails;
-    bool too_long;           /* why the message cannot be read */
-    enum rb_id_shape shape;  /* of the relay's ids */
+    bool too_long;          /* why the message cannot be read */
+    enum rb_id_shape shape; /* of the relay's ids */
     struct rb_stream_id from, bad;
     struct search search;
     int limit;               /* WALK */
@@ -96,7 +99,8 @@ static struct rb_stream_id next_probe(const struct search *search)
     if (!within_ms(search))
         return (struct rb_stream_id){ms + (search->high.ms - ms) / 2, UINT64_MAX};
     uint64_t first = open_seq(search), left = search->high.seq - first;
-    /* Numbers within a millisecond are small: from below, in growing steps, as long as the upper end is only a bound. */
+    /* Numbers within a millisecond are small: from below, in growing steps, as long as the upper end is only a
+     * bound. */
     uint64_t ahead = search->high.seq == UINT64_MAX && search->step < left ? search->step : left / 2;
     return (struct rb_stream_id){search->high.ms, first + ahead};
 }
@@ -229,7 +233,8 @@ static struct rb_stream_id before(struct rb_stream_id id)
     return (struct rb_stream_id){id.ms ? id.ms - 1 : 0, UINT64_MAX};
 }
 
-static bool is_after_cursor(struct rb_feed *feed, const struct rb_incoming *messages, size_t count, struct rb_stream_id *ret)
+static bool is_after_cursor(struct rb_feed *feed, const struct rb_incoming *messages, size_t count,
+                            struct rb_stream_id *ret)
 {
     return count > 0 && rb_relay_id_shape(messages[0].message_id, ret) == RB_ID_STREAM &&
            rb_stream_id_compare(*ret, feed->exam->from) > 0;
@@ -376,7 +381,6 @@ static void controlled(struct rb_feed *feed, bool works, const struct rb_incomin
     feed->failures = 0;
     if (count && messages[0].message_id.len) {
         if (is_foreign(feed, messages[0].message_id)) {
-            rb_exam_end(feed);
             rb_feed_reset(feed, "relay_reset");
             return;
         }
@@ -386,7 +390,8 @@ static void controlled(struct rb_feed *feed, bool works, const struct rb_incomin
         advance(feed, false, NULL, 0);
 }
 
-void rb_exam_read(struct rb_feed *feed, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count)
+void rb_exam_read(struct rb_feed *feed, const struct rb_answer *answer, const struct rb_incoming *messages,
+                  size_t count)
 {
     struct rb_exam *exam = feed->exam;
     if (!exam || !feed->topic->cursor)

@@ -2,8 +2,8 @@
 
 #include "log.h"
 
-/* Facts: what upstream reads brought. A landing holds its own copy of everything, so that it can be applied again after a failed
- * commit; its feeds ask for nothing until it is on disk. */
+/* Facts: what upstream reads brought. A landing holds its own copy of everything, so that it can be applied again
+ * after a failed commit; its feeds ask for nothing until it is on disk. */
 
 enum { STORED_BEFORE_MS = 10 * 60 * 1000 };
 
@@ -161,8 +161,8 @@ static bool is_second_copy(struct rb_feed *feed, const struct copy *copy)
         feed->stamps = rb_stamp_set_new();
         if (!feed->stamps)
             return false;
-        rb_message_rows_each_stamp(feed->inbox->rows, feed->topic->id, feed->topic->head - RB_STAMPS_KEPT, remember_stamp,
-                                   feed);
+        rb_message_rows_each_stamp(feed->inbox->rows, feed->topic->id, feed->topic->head - RB_STAMPS_KEPT,
+                                   remember_stamp, feed);
     }
     if (rb_stamp_set_has(feed->stamps, copy->stamp))
         return true;
@@ -170,8 +170,8 @@ static bool is_second_copy(struct rb_feed *feed, const struct copy *copy)
     return false;
 }
 
-/* I3: read again from the beginning. Held is what lies here, and what is far older than the oldest that does: a relay restored from
- * a copy shows it again, but it was pruned here, or was stored before the subscription began. */
+/* I3: read again from the beginning. Held is what lies here, and what is far older than the oldest that does: a
+ * relay restored from a copy shows it again, but it was pruned here, or was stored before the subscription began. */
 static bool is_held(struct rb_feed *feed, struct rb_span id)
 {
     if (!feed->rereading)
@@ -286,8 +286,9 @@ static void apply_part(struct rb_landing *landing, const struct part *part)
     rb_topic_save(inbox->topics, topic);
 }
 
-/* Tokens and results of posts lead a tick until it commits. Messages can be read from the relay again, so that a disk without
- * room for them does not hold back the others for ever: after a few tries they are dropped and read again later. */
+/* Tokens and results of posts lead a tick until it commits. Messages can be read from the relay again, so that a
+ * disk without room for them does not hold back the others for ever: after a few tries they are dropped and read
+ * again later. */
 static void apply(struct rb_fact *fact)
 {
     struct rb_landing *landing = RB_CONTAINER(fact, struct rb_landing, fact);
@@ -311,8 +312,11 @@ static void apply(struct rb_fact *fact)
 
 void rb_feed_reset(struct rb_feed *feed, const char *reason)
 {
+    rb_exam_end(feed);
+    feed->check_stage = 0;
     struct rb_landing *landing = rb_landing_new(feed->inbox);
-    bool whole = landing && rb_landing_part(landing, feed, feed->topic->cursor, RB_SPAN(RB_BEGINNING), RB_FEED_FOLLOW) &&
+    bool whole = landing &&
+                 rb_landing_part(landing, feed, feed->topic->cursor, RB_SPAN(RB_BEGINNING), RB_FEED_FOLLOW) &&
                  rb_landing_gap(landing, reason, (struct rb_span){0});
     if (whole)
         rb_landing_reset(landing);

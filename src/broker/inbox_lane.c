@@ -113,7 +113,7 @@ static void isolate(struct rb_read *read)
 /* After an outage the relay may be another, or an older one (I3). */
 static void check_all(struct rb_lane *lane)
 {
-    RB_LIST_EACH(&lane->feeds, node)
+    RB_LIST_EACH (&lane->feeds, node)
         RB_CONTAINER(node, struct rb_feed, node)->must_check = true;
 }
 
@@ -178,8 +178,8 @@ void rb_lane_failed(struct rb_lane *lane, struct rb_read *read, const struct rb_
 
 /* --- the long poll --- */
 
-static const struct rb_incoming *next_of(const struct rb_incoming *messages, size_t count, size_t *at, struct rb_span topic,
-                                         bool from_waiter)
+static const struct rb_incoming *next_of(const struct rb_incoming *messages, size_t count, size_t *at,
+                                         struct rb_span topic, bool from_waiter)
 {
     for (; *at < count; (*at)++)
         if (messages[*at].from_waiter == from_waiter && rb_span_equal(messages[*at].topic, topic))
@@ -187,8 +187,8 @@ static const struct rb_incoming *next_of(const struct rb_incoming *messages, siz
     return NULL;
 }
 
-/* The catch-up messages of one topic become a part of the landing. Waiters' messages only say that there is something (the
- * contract's §5): they are read with the next poll, from the same cursor. */
+/* The catch-up messages of one topic become a part of the landing. Waiters' messages only say that there is
+ * something (the contract's §5): they are read with the next poll, from the same cursor. */
 static bool take_topic(struct rb_read *read, size_t i, const struct rb_incoming *messages, size_t count,
                        struct rb_landing *landing)
 {
@@ -271,8 +271,8 @@ static void start_poll(struct rb_lane *lane, struct rb_feed *const *feeds, size_
     struct rb_since since[RB_GROUP_MAX];
     for (size_t i = 0; i < count; i++)
         if (rb_read_add(read, feeds[i], feeds[i]->topic->cursor))
-            since[read->count - 1] = (struct rb_since){rb_span_of(feeds[i]->topic->name),
-                                                       rb_span_of(read->cursors[read->count - 1])};
+            since[read->count - 1] =
+                (struct rb_since){rb_span_of(feeds[i]->topic->name), rb_span_of(read->cursors[read->count - 1])};
     enum rb_status status = RB_NO_MEMORY;
     if (read->count)
         status = rb_relay_poll(inbox->ports->relay, peer, token, since, read->count, timeout_s,
@@ -324,7 +324,7 @@ static void look_again(struct round *round, int64_t at_ms)
 static struct rb_read *poll_to_join(struct rb_lane *lane, size_t count)
 {
     struct rb_read *best = NULL;
-    RB_LIST_EACH(&lane->reads, node) {
+    RB_LIST_EACH (&lane->reads, node) {
         struct rb_read *read = RB_CONTAINER(node, struct rb_read, node);
         if (read->kind == RB_READ_POLL && !read->alone && read->count + count <= RB_GROUP_MAX &&
             (!best || read->ends_ms < best->ends_ms))
@@ -338,7 +338,7 @@ static bool others_come(struct round *round)
 {
     struct rb_lane *lane = round->lane;
     bool coming = false;
-    RB_LIST_EACH(&lane->feeds, node) {
+    RB_LIST_EACH (&lane->feeds, node) {
         struct rb_feed *feed = RB_CONTAINER(node, struct rb_feed, node);
         coming |= (feed->step == RB_FEED_ANCHOR || feed->step == RB_FEED_CHECK) && feed->not_before_ms <= round->now;
     }
@@ -354,8 +354,8 @@ static bool others_come(struct round *round)
     return true;
 }
 
-/* I7: a parked poll is never cancelled to change its topics. Topics that could share one with it are polled apart until it ends,
- * with a timeout that ends then too, and then together. */
+/* I7: a parked poll is never cancelled to change its topics. Topics that could share one with it are polled apart
+ * until it ends, with a timeout that ends then too, and then together. */
 static void start_group(struct round *round, bool is_full)
 {
     if (round->group_count == 0 || (!is_full && others_come(round)))
@@ -427,7 +427,7 @@ void rb_lane_run(struct rb_lane *lane)
         rb_timer_set(inbox->ports->clock, &lane->timer, lane->not_before_ms);
         return;
     }
-    RB_LIST_EACH(&lane->feeds, node)
+    RB_LIST_EACH (&lane->feeds, node)
         run_feed(&round, RB_CONTAINER(node, struct rb_feed, node));
     start_group(&round, false);
     if (lane->not_before_ms > round.now)

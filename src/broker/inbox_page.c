@@ -1,6 +1,7 @@
 #include "inbox_private.h"
 
-/* Reads of one topic alone: its start (I2), whether the relay is still the same (I3), pages (I5), and what an examination asks. */
+/* Reads of one topic alone: its start (I2), whether the relay is still the same (I3), pages (I5), and what an
+ * examination asks. */
 
 enum { CHECK_TRIES = 3 };
 
@@ -30,7 +31,8 @@ static void anchor_at(struct rb_feed *feed, struct rb_span id)
     rb_landing_land(landing, whole);
 }
 
-static void anchor_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count)
+static void anchor_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages,
+                        size_t count)
 {
     struct rb_feed *feed = read->feeds[0];
     if (is_ok(answer)) {
@@ -99,8 +101,8 @@ static void not_kept(struct rb_feed *feed, const char *cursor, struct rb_span ol
                                  rb_landing_gap(landing, "no_longer_kept", oldest));
 }
 
-/* The newest id: below the cursor, or none, or of another kind of relay? Then this relay is not the one that the cursor is of. True: there
- * is more to ask. */
+/* The newest id: below the cursor, or none, or of another kind of relay? Then this relay is not the one that the
+ * cursor is of. True: there is more to ask. */
 static bool check_newest(struct rb_feed *feed, const char *cursor, struct rb_span newest)
 {
     if (strcmp(cursor, RB_BEGINNING) == 0 || rb_span_is(newest, cursor))
@@ -116,7 +118,8 @@ static bool check_newest(struct rb_feed *feed, const char *cursor, struct rb_spa
     return theirs != RB_ID_OTHER;
 }
 
-/* Is what follows the cursor still kept? Where ids have no order, a relay reads from its beginning after an id that it does not know. */
+/* Is what follows the cursor still kept? Where ids have no order, a relay reads from its beginning after an id that
+ * it does not know. */
 static bool check_oldest(struct rb_feed *feed, const char *cursor, struct rb_span oldest)
 {
     struct rb_stream_id at, seen;
@@ -130,7 +133,8 @@ static bool check_oldest(struct rb_feed *feed, const char *cursor, struct rb_spa
     return feed->oldest_seen;
 }
 
-static void check_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count)
+static void check_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages,
+                       size_t count)
 {
     struct rb_feed *feed = read->feeds[0];
     const char *cursor = read->cursors[0];
@@ -193,7 +197,8 @@ static void page_succeeded(struct rb_read *read, const struct rb_incoming *messa
         rb_feed_delay(feed);
 }
 
-static void page_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count)
+static void page_read(struct rb_read *read, const struct rb_answer *answer, const struct rb_incoming *messages,
+                      size_t count)
 {
     struct rb_feed *feed = read->feeds[0];
     bool too_much = answer->problem == RB_PROBLEM_TOO_LONG || answer->problem == RB_PROBLEM_SERVER;
@@ -278,10 +283,11 @@ static enum rb_status start_call(struct rb_read *read, const struct rb_probe *pr
     struct rb_span topic = rb_span_of(read->feeds[0]->topic->name);
     if (read->kind == RB_READ_DRAIN) {
         struct rb_since since = {topic, rb_span_of(read->cursors[0])};
-        return rb_relay_poll(ports->relay, peer, token, &since, 1, RB_ALONE_TIMEOUT_S, most, drain_done, read, &read->call);
+        return rb_relay_poll(ports->relay, peer, token, &since, 1, RB_ALONE_TIMEOUT_S, most, drain_done, read,
+                             &read->call);
     }
-    return rb_relay_page(ports->relay, peer, token, topic, probe->descending, probe->limit, rb_span_of(probe->cursor), most,
-                         page_done, read, &read->call);
+    return rb_relay_page(ports->relay, peer, token, topic, probe->descending, probe->limit, rb_span_of(probe->cursor),
+                         most, page_done, read, &read->call);
 }
 
 void rb_feed_read(struct rb_feed *feed, const struct rb_relay_peer *peer, struct rb_span token, uint64_t serial)

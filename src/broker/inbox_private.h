@@ -1,5 +1,5 @@
-/* The inbox inside: inbox.c (what others see), inbox_lane.c (upstream polls), inbox_page.c (starts, checks and pages of one topic),
- * inbox_land.c (facts: what was read, into rows), inbox_examine.c (poison), inbox_retention.c. */
+/* The inbox inside: inbox.c (what others see), inbox_lane.c (upstream polls), inbox_page.c (starts, checks and pages
+ * of one topic), inbox_land.c (facts: what was read, into rows), inbox_examine.c (poison), inbox_retention.c. */
 #ifndef RB_INBOX_PRIVATE_H
 #define RB_INBOX_PRIVATE_H
 
@@ -12,12 +12,12 @@
 #include "relay_id.h"
 
 enum {
-    RB_GROUP_MAX = 20,            /* topics in one upstream poll (contract §5) */
-    RB_PAGE_MAX = 100,            /* messages in one page (contract §6) */
-    RB_SINGLES_MAX = 8,           /* reads of one topic alone, at once and per account */
-    RB_ALONE_TIMEOUT_S = 1,       /* of a poll that only tries whether a topic can be read */
-    RB_MERGE_HOLD_MS = 1500,      /* topics wait so long for another poll's end, to share the next one */
-    RB_CHECK_MS = 5 * 60 * 1000,  /* a silent topic's newest id is looked at so often (I3) */
+    RB_GROUP_MAX = 20,           /* topics in one upstream poll (contract §5) */
+    RB_PAGE_MAX = 100,           /* messages in one page (contract §6) */
+    RB_SINGLES_MAX = 8,          /* reads of one topic alone, at once and per account */
+    RB_ALONE_TIMEOUT_S = 1,      /* of a poll that only tries whether a topic can be read */
+    RB_MERGE_HOLD_MS = 1500,     /* topics wait so long for another poll's end, to share the next one */
+    RB_CHECK_MS = 5 * 60 * 1000, /* a silent topic's newest id is looked at so often (I3) */
     RB_UNWANTED_MS = 10 * 60 * 1000,
     RB_RECENT_IDS = 256,
     RB_LANDING_TRIES = 3,
@@ -48,30 +48,30 @@ struct rb_feed {
     struct rb_inbox *inbox;
     struct rb_lane *lane;
     struct rb_topic *topic;
-    struct rb_list node;    /* in the lane */
-    struct rb_list landed;  /* in the inbox: a fact of it was applied in this tick */
+    struct rb_list node;   /* in the lane */
+    struct rb_list landed; /* in the inbox: a fact of it was applied in this tick */
     struct rb_list watches;
     enum rb_feed_step step, then; /* then: once the landed fact is committed */
-    bool calling;           /* an upstream call is under way */
-    bool landing;           /* a fact of it waits for its commit: nothing is asked with the old cursor */
-    bool alone;             /* polled alone until that has worked (I4) */
-    bool wake_all;          /* anchored: also who waits for no message is woken */
-    bool woken;             /* the waiter named a message that no catch-up has shown yet */
+    bool calling;                 /* an upstream call is under way */
+    bool landing;                 /* a fact of it waits for its commit: nothing is asked with the old cursor */
+    bool alone;                   /* polled alone until that has worked (I4) */
+    bool wake_all;                /* anchored: also who waits for no message is woken */
+    bool woken;                   /* the waiter named a message that no catch-up has shown yet */
     bool must_check;
-    bool leaving;           /* nobody wants it: not polled again */
+    bool leaving; /* nobody wants it: not polled again */
     int64_t checked_ms, not_before_ms;
     int failures, limit;
-    char *drained;          /* RB_FEED_DRAIN: the newest id discarded, or NULL */
+    char *drained; /* RB_FEED_DRAIN: the newest id discarded, or NULL */
     int check_stage;
     char *oldest_seen, *gap_cursor; /* RB_FEED_CHECK; gap_cursor: told already that what follows is not kept */
     struct rb_exam *exam;
 
     /* caches of rows, dropped by a reload */
-    bool loaded, ordered;   /* ordered: the ids of the rows ascend with n */
+    bool loaded, ordered; /* ordered: the ids of the rows ascend with n */
     char *anchor;
-    int64_t incarnation;    /* of the relay that the cursor is of (R7) */
+    int64_t incarnation; /* of the relay that the cursor is of (R7) */
     struct rb_stamp_set *stamps;
-    bool rereading;         /* I3: from the beginning; what is held is dropped by id */
+    bool rereading; /* I3: from the beginning; what is held is dropped by id */
     bool held_loaded;
     struct rb_id_set held;
     struct {
@@ -192,7 +192,8 @@ bool rb_exam_begin(struct rb_feed *feed);
 void rb_exam_end(struct rb_feed *feed);
 /* What to read next; false: nothing for now (the feed was delayed). */
 bool rb_exam_next(struct rb_feed *feed, struct rb_probe *ret);
-void rb_exam_read(struct rb_feed *feed, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count);
+void rb_exam_read(struct rb_feed *feed, const struct rb_answer *answer, const struct rb_incoming *messages,
+                  size_t count);
 
 /* inbox_retention.c */
 void rb_inbox_retention(struct rb_timer *timer);

@@ -2,8 +2,8 @@
 
 #include "log.h"
 
-/* What goes: prefixes only, oldest first. Older than the retention, or at the bound on bytes, and never what a living reader has not
- * confirmed (I6). In slices, so that no tick gets long. */
+/* What goes: prefixes only, oldest first. Older than the retention, or at the bound on bytes, and never what a
+ * living reader has not confirmed (I6). In slices, so that no tick gets long. */
 
 enum {
     SLICE_ROWS = 500,
@@ -61,14 +61,15 @@ static int64_t prune(struct rb_inbox *inbox, struct rb_feed *feed, int64_t surpl
     return prefix.rows;
 }
 
-/* Nobody has asked for the topic for a while, nobody has a place in it, nothing of it is kept: it is not followed any more. Its
- * next reader begins anew. */
+/* Nobody has asked for the topic for a while, nobody has a place in it, nothing of it is kept: it is not followed
+ * any more. Its next reader begins anew. */
 static void unfollow(struct rb_inbox *inbox, struct rb_feed *feed)
 {
     struct rb_topic *topic = feed->topic;
     int64_t unwanted = rb_clock_wall_ms(inbox->ports->clock) - topic->wanted;
-    feed->leaving = topic->following && topic->rows == 0 && unwanted >= RB_UNWANTED_MS && rb_list_empty(&feed->watches) &&
-                    inbox->floor && inbox->floor(inbox->floor_arg, topic->id) == INT64_MAX;
+    feed->leaving = topic->following && topic->rows == 0 && unwanted >= RB_UNWANTED_MS &&
+                    rb_list_empty(&feed->watches) && inbox->floor &&
+                    inbox->floor(inbox->floor_arg, topic->id) == INT64_MAX;
     if (!feed->leaving || feed->landing || feed->calling)
         return;
     feed->leaving = false;
@@ -125,9 +126,9 @@ static int64_t prune_surplus(struct rb_inbox *inbox)
 
 static void resume(struct rb_inbox *inbox)
 {
-    RB_LIST_EACH(&inbox->lanes, node) {
+    RB_LIST_EACH (&inbox->lanes, node) {
         struct rb_lane *lane = RB_CONTAINER(node, struct rb_lane, node);
-        RB_LIST_EACH(&lane->feeds, feed)
+        RB_LIST_EACH (&lane->feeds, feed)
             RB_CONTAINER(feed, struct rb_feed, node)->must_check = true;
         rb_lane_kick(lane);
     }

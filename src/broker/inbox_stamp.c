@@ -48,8 +48,8 @@ enum rb_status rb_stamp_take_off(struct rb_span metadata, struct rb_str *out, un
         members++;
         if (!*ret_found && rb_json_is(key, STAMP_MEMBER) && read_stamp(value, ret_stamp)) {
             *ret_found = true;
-            /* With a member before it the cut begins at that one's end and takes the comma along, else it ends behind the
-             * comma. */
+            /* With a member before it the cut begins at that one's end and takes the comma along, else it ends
+             * behind the comma. */
             before.len = (size_t)((previous_end ? previous_end : object.text.at + 1) - object.text.at);
             const char *rest = value_end;
             if (!previous_end) {

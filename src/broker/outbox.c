@@ -244,7 +244,8 @@ static void load_row(void *arg, const struct rb_post_row *row)
         return;
     }
     /* T5: nobody here waits for the end of that attempt any more. */
-    bool awaited = queue->send_results > 0 || (queue->stage == STAGE_CALL && queue->work == WORK_SEND && queue->post_id == row->id);
+    bool awaited = queue->send_results > 0 ||
+                   (queue->stage == STAGE_CALL && queue->work == WORK_SEND && queue->post_id == row->id);
     if (entry->state == RB_POST_SENDING && !awaited)
         rb_entry_set_state(entry, RB_POST_UNKNOWN);
 }
@@ -292,7 +293,8 @@ static enum rb_status open_rows(struct rb_outbox *outbox, struct rb_error *err)
 }
 
 enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
-                             struct rb_budgets *budgets, struct rb_events *events, struct rb_outbox **ret, struct rb_error *err)
+                             struct rb_budgets *budgets, struct rb_events *events, struct rb_outbox **ret,
+                             struct rb_error *err)
 {
     struct rb_outbox *outbox = calloc(1, sizeof *outbox);
     if (!outbox)
@@ -322,8 +324,7 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
 
 static void free_entries(struct rb_outbox *outbox)
 {
-    RB_LIST_EACH(&outbox->queues, node)
-    {
+    RB_LIST_EACH(&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         struct entry *entry;
         while ((entry = rb_queue_head(queue)))
@@ -386,8 +387,7 @@ void rb_outbox_start(struct rb_outbox *outbox)
     rb_tick_lead(outbox->ports->tick);
     outbox->running = true;
     int64_t look_up_ms = rb_clock_now_ms(outbox->ports->clock) + outbox->ports->config->unknown_wait_ms;
-    RB_LIST_EACH(&outbox->queues, node)
-    {
+    RB_LIST_EACH(&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         struct entry *head = rb_queue_head(queue);
         if (head && head->state == RB_POST_UNKNOWN)
@@ -411,8 +411,7 @@ void rb_outbox_stats(struct rb_outbox *outbox, struct rb_outbox_stats *ret)
 {
     *ret = outbox->stats;
     ret->oldest_wall_ms = 0;
-    RB_LIST_EACH(&outbox->queues, node)
-    {
+    RB_LIST_EACH(&outbox->queues, node) {
         struct entry *head = rb_queue_head(RB_CONTAINER(node, struct queue, node));
         if (head && (!ret->oldest_wall_ms || head->at < ret->oldest_wall_ms))
             ret->oldest_wall_ms = head->at;
@@ -422,8 +421,7 @@ void rb_outbox_stats(struct rb_outbox *outbox, struct rb_outbox_stats *ret)
 int64_t rb_outbox_open_of(struct rb_outbox *outbox, int64_t account)
 {
     int64_t count = 0;
-    RB_LIST_EACH(&outbox->queues, node)
-    {
+    RB_LIST_EACH(&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         count += queue->topic->account == account ? queue->count : 0;
     }

@@ -56,10 +56,8 @@ static void hash_parts(const struct rb_span *parts, size_t count, unsigned char 
 static void hash_key(const struct rb_post *post, unsigned char ret[KEY_BYTES])
 {
     int64_t account = rb_account_id(post->account), uid = post->uid;
-    struct rb_span parts[] = {{(const char *)&account, sizeof account},
-                              {(const char *)&uid, sizeof uid},
-                              rb_span_of(post->door),
-                              post->key};
+    struct rb_span parts[] = {
+        {(const char *)&account, sizeof account}, {(const char *)&uid, sizeof uid}, rb_span_of(post->door), post->key};
     hash_parts(parts, sizeof parts / sizeof parts[0], ret);
 }
 
@@ -164,7 +162,7 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
         return status;
     if (stamped)
         row.stamp = (struct rb_span){(const char *)stamp, sizeof stamp};
-    struct queue *queue;
+    struct queue *queue = NULL;
     status = insert(outbox, post, &row, &queue, err);
     if (status != RB_OK)
         return status;

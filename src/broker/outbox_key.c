@@ -144,7 +144,7 @@ struct slice {
     int64_t ended_before; /* wall ms */
     int64_t last;
     int read;
-    bool young;           /* no row from here on can be old enough */
+    bool young; /* no row from here on can be old enough */
     size_t count;
     struct {
         int64_t id;

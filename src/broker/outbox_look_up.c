@@ -5,8 +5,8 @@
 
 enum {
     PAGE_LIMIT = 100,
-    PAGES_UP = 1000,  /* from a known id on */
-    PAGES_DOWN = 10,  /* from the newest back, when nothing is known */
+    PAGES_UP = 1000, /* from a known id on */
+    PAGES_DOWN = 10, /* from the newest back, when nothing is known */
     NO_MEMORY_MS = 1000,
 };
 
@@ -29,7 +29,8 @@ static int64_t rest_after(struct queue *queue, const struct rb_answer *answer, i
     return answer->retry_after_ms > ms ? answer->retry_after_ms : ms;
 }
 
-static enum rb_status start_page(struct queue *queue, bool descending, int limit, struct rb_span cursor, rb_page_done done)
+static enum rb_status start_page(struct queue *queue, bool descending, int limit, struct rb_span cursor,
+                                 rb_page_done done)
 {
     struct rb_outbox *outbox = queue->outbox;
     struct rb_account *account = rb_queue_account(queue);
@@ -271,7 +272,8 @@ static void on_page(void *arg, const struct rb_answer *answer, const struct rb_i
 void rb_look_up_call(struct queue *queue)
 {
     struct look_up *look_up = &queue->look_up;
-    enum rb_status status = start_page(queue, look_up->descending, look_up->limit, rb_str_span(&look_up->cursor), on_page);
+    enum rb_status status =
+        start_page(queue, look_up->descending, look_up->limit, rb_str_span(&look_up->cursor), on_page);
     if (status != RB_OK)
         end_unstarted(queue);
 }

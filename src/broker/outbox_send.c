@@ -33,8 +33,7 @@ static void on_lane_timer(struct rb_timer *timer)
 
 static struct lane *lane_of(struct rb_outbox *outbox, const char *url)
 {
-    RB_LIST_EACH(&outbox->lanes, node)
-    {
+    RB_LIST_EACH(&outbox->lanes, node) {
         struct lane *lane = RB_CONTAINER(node, struct lane, node);
         if (strcmp(lane->url, url) == 0)
             return lane;
@@ -169,8 +168,7 @@ bool rb_token_refused(struct queue *queue, const struct rb_answer *answer)
         rb_account_access_refused(account, queue->serial);
     /* A fresh token that is refused too is not a matter of age. */
     if (++queue->refused_tokens > 1)
-        queue->not_before_ms =
-            rb_clock_now_ms(outbox->ports->clock) + rb_backoff_ms(outbox, queue->refused_tokens - 1);
+        queue->not_before_ms = rb_clock_now_ms(outbox->ports->clock) + rb_backoff_ms(outbox, queue->refused_tokens - 1);
     return true;
 }
 
@@ -403,14 +401,15 @@ static void call_with_body(void *arg, struct rb_span metadata, struct rb_span pa
     }
     struct rb_outgoing outgoing = {rb_span_of(queue->topic->name), payload, metadata, sending->ttl};
     struct rb_relay_peer peer = rb_account_peer(rb_queue_account(queue));
-    sending->status = rb_relay_post(queue->outbox->ports->relay, &peer, sending->token, &outgoing, sending->key, on_posted,
-                                    queue, NULL);
+    sending->status = rb_relay_post(queue->outbox->ports->relay, &peer, sending->token, &outgoing, sending->key,
+                                    on_posted, queue, NULL);
 }
 
 /* Nothing left: as if the relay had not been reached. */
 static void send_nothing(struct queue *queue)
 {
-    struct rb_answer answer = {.end = RB_END_NOT_EXECUTED, .problem = RB_PROBLEM_NONE, .retry_after_ms = -1, .relay_wall_ms = -1};
+    struct rb_answer answer = {
+        .end = RB_END_NOT_EXECUTED, .problem = RB_PROBLEM_NONE, .retry_after_ms = -1, .relay_wall_ms = -1};
     queue->not_before_ms = rb_clock_now_ms(queue->outbox->ports->clock) + NO_MEMORY_REST_MS;
     end_send(queue, &answer, NULL);
 }

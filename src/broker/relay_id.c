@@ -7,7 +7,8 @@ static bool digits(struct rb_span *text, uint64_t *ret)
     uint64_t value = 0;
     size_t i = 0;
     while (i < text->len && text->at[i] >= '0' && text->at[i] <= '9') {
-        if (__builtin_mul_overflow(value, 10U, &value) || __builtin_add_overflow(value, (uint64_t)(text->at[i] - '0'), &value))
+        if (__builtin_mul_overflow(value, 10U, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(text->at[i] - '0'), &value))
             return false;
         i++;
     }

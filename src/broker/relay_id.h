@@ -1,5 +1,5 @@
-/* Relay id: what can be known of a relay's opaque message ids from their shape. "<ms>-<seq>" (a relay with Valkey) has an
- * order, and any value in between works as a cursor; "msg_<hex>" (one in memory) has none. */
+/* Relay id: what can be known of a relay's opaque message ids from their shape. "<ms>-<seq>" (a relay with Valkey)
+ * has an order, and any value in between works as a cursor; "msg_<hex>" (one in memory) has none. */
 #ifndef RB_RELAY_ID_H
 #define RB_RELAY_ID_H
 

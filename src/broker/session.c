@@ -5,6 +5,7 @@
 enum {
     USED_MS = 60 * 1000, /* `used` is written at most so often */
     EXPIRY_MS = 60 * 1000,
+    UNSEEN_MS = 3600 * 1000, /* a jump of the wall clock, or a start, ends no session before */
     SLICE_MS = 20,
     SLICE_SESSIONS = 200,
 };
@@ -62,7 +63,7 @@ static int64_t floor_of(void *arg, int64_t topic)
     int64_t floor = INT64_MAX;
     if (!places)
         return floor;
-    RB_LIST_EACH(&places->places, node) {
+    RB_LIST_EACH (&places->places, node) {
         struct rb_place *place = RB_CONTAINER(node, struct rb_place, in_topic);
         if (place->n < floor)
             floor = place->n;
@@ -72,7 +73,7 @@ static int64_t floor_of(void *arg, int64_t topic)
 
 struct rb_place *rb_place_find(struct rb_session *session, int64_t topic)
 {
-    RB_LIST_EACH(&session->places, node) {
+    RB_LIST_EACH (&session->places, node) {
         struct rb_place *place = RB_CONTAINER(node, struct rb_place, node);
         if (place->topic == topic)
             return place;
@@ -161,6 +162,7 @@ static struct rb_session *make_session(struct rb_sessions *sessions, const struc
     session->account = account;
     session->uid = row->uid;
     session->used = row->used;
+    session->seen_ms = rb_clock_now_ms(sessions->ports->clock);
     session->has_row = true;
     rb_list_init(&session->node);
     rb_list_init(&session->places);
@@ -213,6 +215,7 @@ enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *
 void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session)
 {
     int64_t now = rb_clock_wall_ms(sessions->ports->clock);
+    session->seen_ms = rb_clock_now_ms(sessions->ports->clock);
     if (now >= session->used && now - session->used < USED_MS)
         return;
     rb_tick_lead(sessions->ports->tick);
@@ -220,8 +223,8 @@ void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session)
     rb_session_rows_used(sessions->rows, (struct rb_span){(const char *)session->id, sizeof session->id}, now);
 }
 
-struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES], const char *door,
-                                   int64_t uid)
+struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES],
+                                   const char *door, int64_t uid)
 {
     struct rb_session *session = find(sessions, id);
     if (!session || session->uid != uid || strcmp(session->door, door) != 0)
@@ -252,6 +255,7 @@ static void expire(struct rb_timer *timer)
 {
     struct rb_sessions *sessions = RB_CONTAINER(timer, struct rb_sessions, expiry);
     int64_t before = rb_clock_wall_ms(sessions->ports->clock) - sessions->ports->config->session_ms;
+    int64_t unseen = rb_clock_now_ms(sessions->ports->clock) - UNSEEN_MS;
     if (sessions->to_look_at == 0)
         sessions->to_look_at = sessions->count;
     for (int i = 0; i < SLICE_SESSIONS && sessions->to_look_at > 0; i++) {
@@ -261,7 +265,7 @@ static void expire(struct rb_timer *timer)
             break;
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
         rb_list_push(&sessions->all, node);
-        if (session->used < before && rb_list_empty(&session->polls))
+        if (session->used < before && session->seen_ms <= unseen && rb_list_empty(&session->polls))
             rb_session_end(sessions, session);
     }
     rb_timer_set_in(sessions->ports->clock, &sessions->expiry, sessions->to_look_at ? SLICE_MS : EXPIRY_MS);
@@ -297,20 +301,21 @@ static void load_place(void *arg, struct rb_span id, int64_t topic, int64_t n)
     place->has_row = true;
 }
 
-/* What a rolled back tick had made goes; what it had changed or deleted is as it was. What was handed out stays known. */
+/* What a rolled back tick had made goes; what it had changed or deleted is as it was. What was handed out stays
+ * known. */
 void rb_sessions_reload(struct rb_sessions *sessions)
 {
-    RB_LIST_EACH(&sessions->all, node) {
+    RB_LIST_EACH (&sessions->all, node) {
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
         session->has_row = false;
-        RB_LIST_EACH(&session->places, place)
+        RB_LIST_EACH (&session->places, place)
             RB_CONTAINER(place, struct rb_place, node)->has_row = false;
     }
     rb_session_rows_each(sessions->rows, load_session, sessions);
     rb_place_each(sessions->rows, load_place, sessions);
-    RB_LIST_EACH_SAFE(&sessions->all, node) {
+    RB_LIST_EACH_SAFE (&sessions->all, node) {
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
-        RB_LIST_EACH_SAFE(&session->places, at) {
+        RB_LIST_EACH_SAFE (&session->places, at) {
             struct rb_place *place = RB_CONTAINER(at, struct rb_place, node);
             if (!place->has_row)
                 free_place(place);
@@ -322,7 +327,8 @@ void rb_sessions_reload(struct rb_sessions *sessions)
 }
 
 enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
-                               struct rb_inbox *inbox, struct rb_outbox *outbox, struct rb_sessions **ret, struct rb_error *err)
+                               struct rb_inbox *inbox, struct rb_outbox *outbox, struct rb_sessions **ret,
+                               struct rb_error *err)
 {
     struct rb_sessions *sessions = calloc(1, sizeof *sessions);
     if (!sessions)

@@ -1,5 +1,5 @@
-/* Sessions inside: session.c (who they are, and their places), poll.c (a poll from start to answer), poll_batch.c (stored messages, read once
- * for all who wait at the same place). */
+/* Sessions inside: session.c (who they are, and their places), poll*.c (a poll from start to answer), poll_batch.c
+ * (stored messages, read once for all who wait at the same place). */
 #ifndef RB_SESSION_PRIVATE_H
 #define RB_SESSION_PRIVATE_H
 
@@ -38,8 +38,9 @@ struct rb_session {
     struct rb_account *account;
     char *door, *username;
     int64_t uid, used; /* used: as in the row, so at most a minute late */
+    int64_t seen_ms;   /* of the clock that does not jump */
     bool has_row;
-    bool sent_since;     /* it keeps its place itself */
+    bool sent_since; /* it keeps its place itself */
 };
 
 struct rb_batch;
@@ -72,8 +73,9 @@ void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session);
 
 /* poll.c */
 void rb_polls_account_changed(struct rb_account_watch *watch, struct rb_account *account);
-void rb_polls_drop(struct rb_sessions *sessions);                  /* all, without their `done`, when nothing of the relay can come any more */
-void rb_polls_forget_session(struct rb_session *session);          /* its polls go on without a place */
+void rb_polls_drop(
+    struct rb_sessions *sessions); /* all, without their `done`, when nothing of the relay can come any more */
+void rb_polls_forget_session(struct rb_session *session); /* its polls go on without a place */
 
 /* poll_batch.c */
 struct rb_batch_message {

@@ -192,8 +192,7 @@ void rb_topics_reload(struct rb_topics *topics)
         rb_log(RB_LOG_ERROR, "topic", "no memory to read the topics again after a failed commit");
         abort();
     }
-    RB_LIST_EACH(&topics->all, node)
-    {
+    RB_LIST_EACH(&topics->all, node) {
         struct entry *entry = RB_CONTAINER(node, struct entry, node);
         if (!entry->has_row)
             forget(topics, entry);

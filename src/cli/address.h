@@ -10,9 +10,9 @@
 enum { RB_ADDRESS_HOST_MAX = 48 };
 
 struct rb_address {
-    const char *path;                /* of a unix socket, inside the text that was read; NULL: HOST:PORT */
-    char host[RB_ADDRESS_HOST_MAX];  /* "127.0.0.1", "[::1]" */
-    int port;                        /* 0: chosen by the kernel */
+    const char *path;               /* of a unix socket, inside the text that was read; NULL: HOST:PORT */
+    char host[RB_ADDRESS_HOST_MAX]; /* "127.0.0.1", "[::1]" */
+    int port;                       /* 0: chosen by the kernel */
 };
 
 /* RB_INVALID with a sentence: no address, or none of this host alone. "localhost" is 127.0.0.1. */

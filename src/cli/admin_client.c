@@ -166,13 +166,14 @@ static enum rb_status explain(const struct rb_client *client, CURLcode code, con
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return rb_fail(err, RB_BUSY, "Stopped.");
     if (code == CURLE_COULDNT_CONNECT && client->socket && number == EACCES)
-        return rb_fail(err, RB_UNAVAILABLE, "The daemon can't be reached at %s: only root and the daemon's own user may.",
-                       where);
+        return rb_fail(err, RB_UNAVAILABLE,
+                       "The daemon can't be reached at %s: only root and the daemon's own user may.", where);
     if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
         return rb_fail(err, RB_UNAVAILABLE, "The daemon can't be reached at %s: is relay-broker run running?", where);
     if (code == CURLE_OUT_OF_MEMORY)
         return no_memory(err);
-    return rb_fail(err, RB_IO, "The answer from %s did not come: %s.", where, *words ? words : curl_easy_strerror(code));
+    return rb_fail(err, RB_IO, "The answer from %s did not come: %s.", where,
+                   *words ? words : curl_easy_strerror(code));
 }
 
 enum rb_status rb_client_call(struct rb_client *client, const struct rb_call *call, struct rb_reply *ret,
@@ -233,9 +234,12 @@ enum rb_status rb_reply_refused(const struct rb_reply *reply, struct rb_error *e
         sentence = json_string_value(json_object_get(json_array_get(detail, 0), "msg"));
     if (!sentence)
         sentence = json_string_value(json_object_get(tree, "message"));
+    enum rb_status status = reply->status >= 500 ? RB_BUSY : RB_DENIED;
     if (sentence)
-        return rb_fail(err, RB_DENIED, "%s", sentence);
-    return rb_fail(err, RB_DENIED, "The daemon answered with status %d and no reason.", reply->status);
+        return rb_fail(err, status, "%s", sentence);
+    if (reply->status == 503)
+        return rb_fail(err, status, "The daemon is stopping, or has too much to do: try again.");
+    return rb_fail(err, status, "The daemon answered with status %d and no reason.", reply->status);
 }
 
 static bool is_done(const struct rb_reply *reply)

@@ -22,12 +22,12 @@ void rb_client_stop_at(struct rb_client *client, const volatile sig_atomic_t *st
 bool rb_client_socket_open(const char *path);
 
 struct rb_call {
-    const char *method, *path;  /* path with query, already encoded */
-    const char *content_type;   /* NULL: no body */
+    const char *method, *path; /* path with query, already encoded */
+    const char *content_type;  /* NULL: no body */
     struct rb_span body;
-    struct rb_span bearer;      /* or empty */
-    const char *header[3];      /* further ones, NULL: none */
-    int64_t wait_ms;            /* for the answer; 0: 30 s */
+    struct rb_span bearer; /* or empty */
+    const char *header[3]; /* further ones, NULL: none */
+    int64_t wait_ms;       /* for the answer; 0: 30 s */
 };
 
 struct rb_reply {
@@ -41,12 +41,13 @@ void rb_reply_free(struct rb_reply *reply);
 enum rb_status rb_client_call(struct rb_client *client, const struct rb_call *call, struct rb_reply *ret,
                               struct rb_error *err);
 
-/* A call that is done when it is answered 2xx; else RB_DENIED with the sentence of the answer. The body is JSON, printed from the
+/* A call that is done when it is answered 2xx; else as rb_reply_refused says. The body is JSON, printed from the
  * tree (released in any case, wiped after use; NULL: none). `ret` may be NULL. */
 enum rb_status rb_client_json(struct rb_client *client, const char *method, const char *path, json_t *body,
                               json_t **ret, struct rb_error *err);
 
-/* The sentence in an error's body: RFC 9457, or the relay's own shapes; else one about the status. */
+/* The sentence in an error's body: RFC 9457, or the relay's own shapes; else one about the status. RB_BUSY: it may work later (5xx);
+ * else RB_DENIED. */
 enum rb_status rb_reply_refused(const struct rb_reply *reply, struct rb_error *err);
 
 /* Opens a session on the wire face for that user name and appends its access placeholder, or with `refresh` the refresh one. */

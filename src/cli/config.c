@@ -16,7 +16,7 @@ static struct reading {
     struct rb_config *config;
     const char *path;
     struct rb_error *err; /* never NULL; the first failure stays */
-} *reading;
+} * reading;
 
 /* A failure at the line that is being read. */
 static int refuse(cfg_t *cfg, const char *sentence)
@@ -258,8 +258,9 @@ static enum rb_status read_file(const char *path, struct rb_str *out, struct rb_
     enum rb_status status = rb_file_read(fd, FILE_MAX_BYTES, out);
     if (status == RB_FULL)
         return rb_fail(err, RB_INVALID, "The configuration %s is larger than 1 MiB.", path);
-    return status == RB_OK ? rb_config_text_clean(out, path, err)
-                           : rb_fail(err, status, "The configuration %s cannot be read: %s.", path, rb_status_text(status));
+    return status == RB_OK
+               ? rb_config_text_clean(out, path, err)
+               : rb_fail(err, status, "The configuration %s cannot be read: %s.", path, rb_status_text(status));
 }
 
 enum rb_status rb_config_read(struct rb_config *config, const char *path, struct rb_error *err)

@@ -19,9 +19,9 @@ struct rb_config_door {
 
 /* What the file says, in the file's units. All is owned. */
 struct rb_config {
-    char *state, *keys;  /* NULL: not said */
-    char **listen;       /* NULL-terminated, of the default door; empty: no default door; NULL: not said */
-    int64_t log_level;   /* enum rb_log_level */
+    char *state, *keys; /* NULL: not said */
+    char **listen;      /* NULL-terminated, of the default door; empty: no default door; NULL: not said */
+    int64_t log_level;  /* enum rb_log_level */
     int64_t connections, parked_polls, sessions, body_bytes, header_bytes, arrive_seconds;
     int64_t outbox_rows, outbox_bytes, key_hours;
     int64_t retention_hours, inbox_bytes;
@@ -42,7 +42,7 @@ struct rb_config_key {
     const char *section; /* NULL: top level */
     const char *name;
     enum rb_config_kind kind;
-    size_t offset;       /* in struct rb_config */
+    size_t offset; /* in struct rb_config */
     int64_t min, max;
     const char *const *words; /* NULL-terminated */
 };

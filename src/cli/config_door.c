@@ -28,7 +28,8 @@ static enum rb_status read_uid(const char *text, uid_t *ret, struct rb_error *er
     char buffer[GROUP_BUFFER];
     struct passwd user, *found = NULL;
     if (getpwnam_r(text, &user, buffer, sizeof buffer, &found) != 0 || !found)
-        return rb_fail(err, RB_INVALID, "uids has numbers and user names of this host, or is any; \"%s\" is neither", text);
+        return rb_fail(err, RB_INVALID, "uids has numbers and user names of this host, or is any; \"%s\" is neither",
+                       text);
     *ret = found->pw_uid;
     return RB_OK;
 }
@@ -155,10 +156,14 @@ static const struct {
     const char *name;
     enum rb_status (*take)(struct rb_config_door *to, const cfg_opt_t *opt, struct rb_error *err);
 } takers[] = {
-    {"listen", take_listen},           {"uids", take_uids},
-    {"group", take_group},             {"accounts", take_accounts},
-    {"post_topics", take_post_topics}, {"poll_topics", take_poll_topics},
-    {"faces", take_faces},             {"topic_changes", take_topic_changes},
+    {"listen", take_listen},
+    {"uids", take_uids},
+    {"group", take_group},
+    {"accounts", take_accounts},
+    {"post_topics", take_post_topics},
+    {"poll_topics", take_poll_topics},
+    {"faces", take_faces},
+    {"topic_changes", take_topic_changes},
     {"socket_mode", take_mode},
 };
 

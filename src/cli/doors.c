@@ -18,9 +18,9 @@ enum { FACES_MAX = 6, ADMIN_MODE = 0600 };
 struct opening {
     struct rb_config_door *door;
     struct rb_address address;
-    char *path;             /* of a unix socket: owned, NULL otherwise */
-    bool made;              /* the unix socket's file was made here */
-    int fd;                 /* -1: handed over to a server */
+    char *path; /* of a unix socket: owned, NULL otherwise */
+    bool made;  /* the unix socket's file was made here */
+    int fd;     /* -1: handed over to a server */
     int port;
     const char *hosts[3];
     const struct rb_face *faces[FACES_MAX];
@@ -30,7 +30,7 @@ struct opening {
 struct rb_doors {
     struct rb_config_door *all; /* [0]: default, where it is open; last: admin */
     const struct rb_door **list;
-    size_t count;               /* without admin */
+    size_t count; /* without admin */
     struct opening *openings;
     size_t opening_count;
     struct rb_face wire, broker, admin, metrics[3];
@@ -73,8 +73,8 @@ static enum rb_status take_doors(struct rb_doors *doors, struct rb_config *confi
     *first = *standard;
     *standard = swap;
     struct rb_config_door *admin = &doors->all[doors->count];
-    admin->door = (struct rb_door){.name = strdup("admin"), .group = (gid_t)-1, .wire = true, .broker = true,
-                                   .topic_changes = true};
+    admin->door = (struct rb_door){
+        .name = strdup("admin"), .group = (gid_t)-1, .wire = true, .broker = true, .topic_changes = true};
     return admin->door.name ? RB_OK : no_memory(err);
 }
 
@@ -114,8 +114,8 @@ static enum rb_status open_address(struct rb_doors *doors, struct rb_config_door
 }
 
 /* The address of a socket that the service manager has bound. */
-static enum rb_status handed_address(int fd, struct rb_address *ret, char path[sizeof(struct sockaddr_un)], int *ret_port,
-                                     struct rb_error *err)
+static enum rb_status handed_address(int fd, struct rb_address *ret, char path[sizeof(struct sockaddr_un)],
+                                     int *ret_port, struct rb_error *err)
 {
     union {
         struct sockaddr any;
@@ -125,7 +125,8 @@ static enum rb_status handed_address(int fd, struct rb_address *ret, char path[s
     } at = {0};
     socklen_t len = sizeof at - 1;
     if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || getsockname(fd, &at.any, &len) != 0)
-        return rb_fail(err, RB_INVALID, "The service manager handed over something that is no listening stream socket.");
+        return rb_fail(err, RB_INVALID,
+                       "The service manager handed over something that is no listening stream socket.");
     char text[80];
     if (at.any.sa_family == AF_UNIX) {
         snprintf(path, sizeof at.un, "%s", at.un.sun_path);
@@ -204,8 +205,8 @@ static enum rb_status open_all(struct rb_doors *doors, struct rb_config_door *do
     return status;
 }
 
-static enum rb_status open_sockets(struct rb_doors *doors, const struct rb_config *config, const struct rb_texts *listen,
-                                   const char *admin_socket, struct rb_error *err)
+static enum rb_status open_sockets(struct rb_doors *doors, const struct rb_config *config,
+                                   const struct rb_texts *listen, const char *admin_socket, struct rb_error *err)
 {
     enum rb_status status = take_all_handed(doors, err);
     for (size_t i = 0; i < doors->count && status == RB_OK; i++) {

@@ -98,7 +98,8 @@ int rb_command_fake_relay(int argc, char **argv)
     struct rb_fake_relay_config config = {.model = RB_MODEL_CONFIG_DEFAULT};
     bool no_limits = false;
     const struct rb_option options[] = {
-        {"listen", "HOST:PORT", RB_OPTION_TEXT, &listen, 0, 0, "a loopback address; port 0 picks one (default 127.0.0.1:8000)"},
+        {"listen", "HOST:PORT", RB_OPTION_TEXT, &listen, 0, 0,
+         "a loopback address; port 0 picks one (default 127.0.0.1:8000)"},
         {"flavour", "FLAVOUR", RB_OPTION_TEXT, &flavour, 0, 0, "memory (default) or valkey: which relay it is like"},
         {"user", "NAME:PASSWORD", RB_OPTION_TEXTS, &users, 0, 0, "a user; may come again (default test:test)"},
         {"access-token-seconds", "N", RB_OPTION_INTEGER, &config.model.access_token_s, 1, 86400,
@@ -107,8 +108,13 @@ int rb_command_fake_relay(int argc, char **argv)
         {"state", "DIR", RB_OPTION_TEXT, &state, 0, 0, "taken and not used: the fake relay keeps nothing"},
         {"keys", "DIR", RB_OPTION_TEXT, &keys, 0, 0, "the same"},
     };
-    const struct rb_usage usage = {"fake-relay", "[--listen HOST:PORT] [--flavour memory|valkey] [--user NAME:PASSWORD]…",
-                                   rb_fake_relay_help(), options, sizeof options / sizeof options[0], 0, 0};
+    const struct rb_usage usage = {"fake-relay",
+                                   "[--listen HOST:PORT] [--flavour memory|valkey] [--user NAME:PASSWORD]…",
+                                   rb_fake_relay_help(),
+                                   options,
+                                   sizeof options / sizeof options[0],
+                                   0,
+                                   0};
     int ends;
     if (!rb_options_parse(&usage, argc, argv, NULL, &ends))
         return ends;

@@ -139,7 +139,8 @@ static enum rb_status take_content(struct rb_import_file *file, struct rb_span t
         !read_member(value, "relay_url", TOKEN_MAX_BYTES, &url) ||
         !read_member(value, "refresh_token", TOKEN_MAX_BYTES, token) ||
         !rb_placeholder_refresh_shape(rb_str_span(token)))
-        return rb_fail(err, RB_INVALID, "%s is no credentials file of a relay client: it has no relay_url and refresh_token.",
+        return rb_fail(err, RB_INVALID,
+                       "%s is no credentials file of a relay client: it has no relay_url and refresh_token.",
                        file->path);
     if (memmem(token->at, token->len, placeholder_mark, sizeof placeholder_mark - 1))
         return rb_fail(err, RB_EXISTS, "%s has a placeholder of relay-broker and no login: it was imported before.",
@@ -256,7 +257,8 @@ enum rb_status rb_import_forget(struct rb_import_file *file, struct rb_error *er
             fsync(fd);
     }
     if (unlinkat(file->folder, file->aside, 0) != 0 || fsync(file->folder) != 0)
-        return rb_fail(err, rb_file_status(errno), "%s.imported cannot be removed: %s. Remove it: its token must not be used.",
-                       file->path, strerror(errno));
+        return rb_fail(err, rb_file_status(errno),
+                       "%s.imported cannot be removed: %s. Remove it: its token must not be used.", file->path,
+                       strerror(errno));
     return RB_OK;
 }

@@ -12,7 +12,7 @@
 enum { IMPORT_WAIT_S = 15, IMPORT_WAIT_MAX_S = 45, LOOK_EVERY_MS = 200, PUT_TRIES = 5 };
 
 struct login {
-    const char *account, *relay, *ca_file, *username, *import;
+    const char *account, *relay, *ca_file, *username, *import, *door;
     bool password_stdin, keep_password, replace, as_json;
     int64_t import_wait_s;
     char *ca_path;            /* absolute: the daemon has a folder of its own */
@@ -58,11 +58,11 @@ static int log_in(const struct login *login)
     struct rb_str password = RB_STR_INIT;
     RB_CLEANUP_JSON json_t *answer = NULL;
     enum rb_status status = read_password(login, &password, &err);
-    json_t *body = status == RB_OK ? json_pack("{ss ss* ss ss% sb sb}", "relay_url", login->relay, "ca_file",
-                                               login->ca_path, "username", login->username, "password", password.at,
-                                               password.len, "keep_password", login->keep_password, "replace",
-                                               login->replace)
-                                   : NULL;
+    json_t *body = status == RB_OK
+                       ? json_pack("{ss ss* ss ss% sb sb}", "relay_url", login->relay, "ca_file", login->ca_path,
+                                   "username", login->username, "password", password.at, password.len, "keep_password",
+                                   login->keep_password, "replace", login->replace)
+                       : NULL;
     rb_str_wipe(&password);
     if (status == RB_OK && !body)
         status = rb_fail(&err, RB_INVALID, "User name and password must be UTF-8.");
@@ -113,21 +113,26 @@ static enum rb_status wait_for_others(const struct login *login, struct rb_impor
     return status;
 }
 
-/* The URL of the door that the file's users will come by: the first on TCP that shows the wire face. */
+/* The URL of the door that the file's users will come by: the one that was named, else the first on TCP. */
 static void find_door_url(const struct login *login, struct rb_str *out)
 {
     RB_CLEANUP_JSON json_t *status = NULL;
     size_t d, i;
     json_t *door, *address;
+    if (login->door) {
+        rb_str_add(out, login->door);
+        return;
+    }
     if (rb_client_json(login->client, "GET", "/admin/status", NULL, &status, NULL) != RB_OK)
         status = NULL;
     json_array_foreach(json_object_get(status, "doors"), d, door)
-        json_array_foreach(json_object_get(door, "listen"), i, address) {
-            const char *text = json_string_value(address);
-            if (!text || strncmp(text, "unix:", 5) == 0 || out->len)
-                continue;
-            rb_str_addf(out, "%s%s", strncmp(text, "http://", 7) == 0 ? "" : "http://", text);
-        }
+        json_array_foreach(json_object_get(door, "listen"), i, address)
+    {
+        const char *text = json_string_value(address);
+        if (!text || strncmp(text, "unix:", 5) == 0 || out->len)
+            continue;
+        rb_str_addf(out, "%s%s", strncmp(text, "http://", 7) == 0 ? "" : "http://", text);
+    }
     if (!out->len)
         rb_str_add(out, RB_DEFAULT_URL);
 }
@@ -169,13 +174,14 @@ static enum rb_status import_file(const struct login *login, struct rb_import_fi
     struct rb_span token = rb_import_token(file);
     const char *relay = login->relay ? login->relay : rb_import_relay_url(file);
     bool taken = false;
-    json_t *body = json_pack("{ss ss* ss% sb}", "relay_url", relay, "ca_file", login->ca_path, "refresh_token", token.at,
-                             token.len, "replace", login->replace);
+    json_t *body = json_pack("{ss ss* ss% sb}", "relay_url", relay, "ca_file", login->ca_path, "refresh_token",
+                             token.at, token.len, "replace", login->replace);
     enum rb_status status = rb_client_account(login->client, login->account, "import", body, answer, err);
     if (status != RB_OK)
         return status;
     if (!login->as_json)
-        rb_complain("The daemon has the login. Waiting %d seconds for others who use the file.", (int)login->import_wait_s);
+        rb_complain("The daemon has the login. Waiting %d seconds for others who use the file.",
+                    (int)login->import_wait_s);
     if ((status = rb_import_move_aside(file, err)) != RB_OK ||
         (status = wait_for_others(login, file, &taken, err)) != RB_OK)
         return status;
@@ -185,7 +191,8 @@ static enum rb_status import_file(const struct login *login, struct rb_import_fi
     body = taken ? json_pack("{ss%}", "refresh_token", token.at, token.len) : json_object();
     status = rb_client_account(login->client, login->account, "release", body, NULL, err);
     if (status == RB_OK && put != RB_OK)
-        return rb_fail(err, put, "The login was imported, but no placeholder could be left for the file's users: %s", why.text);
+        return rb_fail(err, put, "The login was imported, but no placeholder could be left for the file's users: %s",
+                       why.text);
     return status == RB_OK ? rb_import_forget(file, err) : status;
 }
 
@@ -198,8 +205,9 @@ static int import(const struct login *login)
     if (status == RB_OK)
         status = import_file(login, file, &answer, &err);
     rb_import_free(file);
-    return status == RB_OK ? print_answer(login, answer, " is logged in with the file's login; the file has a placeholder now.")
-                           : rb_complain_of(&err);
+    return status == RB_OK
+               ? print_answer(login, answer, " is logged in with the file's login; the file has a placeholder now.")
+               : rb_complain_of(&err);
 }
 
 /* --- the command line --- */
@@ -250,7 +258,10 @@ int rb_command_login(int argc, char **argv)
         {"keep-password", NULL, RB_OPTION_FLAG, &login.keep_password, 0, 0,
          "store it, sealed, so that a lost login is made again by itself"},
         {"import", "FILE", RB_OPTION_TEXT, &login.import, 0, 0,
-         "take over the login in a credentials file of the Python client; the\nfile gets a placeholder that works with the daemon"},
+         "take over the login in a credentials file of the Python client; the\nfile gets a placeholder that works with "
+         "the daemon"},
+        {"door", "URL", RB_OPTION_TEXT, &login.door, 0, 0,
+         "the door that the file's users shall use (default: the daemon's first)"},
         {"import-wait", "SECONDS", RB_OPTION_INTEGER, &login.import_wait_s, 0, IMPORT_WAIT_MAX_S,
          "how long others who use the file may still write it (default 15)"},
         {"ca-file", "FILE", RB_OPTION_TEXT, &login.ca_file, 0, 0, "certificates to trust for this relay"},
@@ -260,12 +271,16 @@ int rb_command_login(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"login",
-                                   "ACCOUNT --relay URL --username NAME [--password-stdin] [--keep-password] [--replace]\n"
-                                   "ACCOUNT --import FILE [--relay URL] [--replace]",
-                                   "Logs the daemon in at a relay, under a name of your choice for the account. An account that is there\n"
-                                   "gets a new login; its queued messages stay.",
-                                   options, sizeof options / sizeof options[0], 1, 1};
+    const struct rb_usage usage = {
+        "login",
+        "ACCOUNT --relay URL --username NAME [--password-stdin] [--keep-password] [--replace]\n"
+        "ACCOUNT --import FILE [--relay URL] [--door URL] [--replace]",
+        "Logs the daemon in at a relay, under a name of your choice for the account. An account that is there\n"
+        "gets a new login; its queued messages stay.",
+        options,
+        sizeof options / sizeof options[0],
+        1,
+        1};
     struct rb_texts account;
     int ends;
     if (!rb_options_parse(&usage, argc, argv, &account, &ends))

@@ -11,10 +11,15 @@ int rb_command_logout(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"logout", "ACCOUNT [--json] [--state DIR]",
-                                   "Ends an account's login. From this moment nothing here works with it any more; its tokens are\n"
-                                   "revoked at the relay, and that is tried again until the relay has confirmed it.",
-                                   options, sizeof options / sizeof options[0], 1, 1};
+    const struct rb_usage usage = {
+        "logout",
+        "ACCOUNT [--json] [--state DIR]",
+        "Ends an account's login. From this moment nothing here works with it any more; its tokens are\n"
+        "revoked at the relay, and that is tried again until the relay has confirmed it.",
+        options,
+        sizeof options / sizeof options[0],
+        1,
+        1};
     struct rb_texts account;
     int ends;
     if (!rb_options_parse(&usage, argc, argv, &account, &ends))
@@ -28,12 +33,14 @@ int rb_command_logout(int argc, char **argv)
     rb_client_free(client);
     if (status != RB_OK)
         return rb_complain_of(&err);
+    const json_t *revoked = json_object_get(answer, "revoked"), *left = json_object_get(answer, "chains_revoking");
+    bool confirmed = json_is_true(revoked) || (json_is_integer(left) && json_integer_value(left) == 0);
     struct rb_str out = RB_STR_INIT;
     if (as_json) {
         rb_json_print(&out, json_incref(answer));
     } else {
         rb_str_add_printable(&out, rb_span_of(account.at[0]));
-        rb_str_add(&out, json_is_true(json_object_get(answer, "revoked"))
+        rb_str_add(&out, confirmed
                              ? " is logged out, and the relay has revoked its tokens."
                              : " is logged out here. Revoking its tokens is tried until the relay has confirmed it.");
     }

@@ -88,8 +88,8 @@ enum rb_status rb_options_read(const struct rb_usage *usage, int argc, char **ar
             return status;
     }
     if (ret_operands->count < usage->operands_min)
-        return rb_fail(err, RB_INVALID, "an argument is missing: " RB_PROGRAM " %s %s", usage->command,
-                       usage->synopsis);
+        return rb_fail(err, RB_INVALID, "an argument is missing: " RB_PROGRAM " %s %.*s", usage->command,
+                       (int)strcspn(usage->synopsis, "\n"), usage->synopsis);
     return RB_OK;
 }
 

@@ -32,7 +32,8 @@ static enum rb_status read_line(int fd, struct rb_str *out, struct rb_error *err
     else if (len == 0)
         status = rb_fail(err, RB_INVALID, "The password is empty.");
     else if (len > PASSWORD_MAX_BYTES || memchr(line, 0, len))
-        status = rb_fail(err, RB_INVALID, "The password is longer than %d bytes, or has a zero byte.", PASSWORD_MAX_BYTES);
+        status =
+            rb_fail(err, RB_INVALID, "The password is longer than %d bytes, or has a zero byte.", PASSWORD_MAX_BYTES);
     else
         rb_str_append(out, line, len);
     sodium_memzero(line, sizeof line);

@@ -48,7 +48,8 @@ static enum rb_status default_state(uid_t uid, struct rb_str *out, struct rb_err
     else if (home && *home == '/')
         rb_str_addf(out, "%s/.local/state/relay-broker", home);
     else
-        return rb_fail(err, RB_INVALID, "There is no home folder in the environment: name the state folder with --state.");
+        return rb_fail(err, RB_INVALID,
+                       "There is no home folder in the environment: name the state folder with --state.");
     return rb_str_failed(out) ? no_memory(err) : RB_OK;
 }
 
@@ -78,9 +79,10 @@ static enum rb_status fill(const char *state, const char *keys, struct rb_paths 
     if (!paths->keys || !paths->admin_socket)
         return no_memory(err);
     if (lies_in(paths->keys, paths->state) || lies_in(paths->state, paths->keys))
-        return rb_fail(err, RB_INVALID,
-                       "The key folder %s and the state folder %s must lie apart, so that a copy of one is not a copy of both.",
-                       paths->keys, paths->state);
+        return rb_fail(
+            err, RB_INVALID,
+            "The key folder %s and the state folder %s must lie apart, so that a copy of one is not a copy of both.",
+            paths->keys, paths->state);
     return RB_OK;
 }
 

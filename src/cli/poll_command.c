@@ -20,9 +20,9 @@ struct poll {
     const struct rb_texts *topics;
     char *since[TOPICS_MAX]; /* newest id seen; NULL: none yet */
     const char *account;
-    struct rb_str bearer;    /* of the session that remembers our place; empty without one */
+    struct rb_str bearer; /* of the session that remembers our place; empty without one */
     bool follow, as_json;
-    bool found, more;        /* by the last answer */
+    bool found, more; /* by the last answer */
 };
 
 static enum rb_status no_memory(struct rb_error *err)
@@ -51,7 +51,8 @@ static enum rb_status take_since(struct poll *poll, const char *text, struct rb_
     const char *equals = strchr(text, '=');
     int i = equals ? topic_index(poll, (struct rb_span){text, (size_t)(equals - text)}) : -1;
     if (i < 0)
-        return rb_fail(err, RB_INVALID, "--since takes TOPIC=ID with one of the topics that are polled, not \"%s\"", text);
+        return rb_fail(err, RB_INVALID, "--since takes TOPIC=ID with one of the topics that are polled, not \"%s\"",
+                       text);
     free(poll->since[i]);
     poll->since[i] = strdup(equals + 1);
     return poll->since[i] ? RB_OK : no_memory(err);
@@ -153,8 +154,11 @@ static enum rb_status poll_once(struct poll *poll, int timeout_s, struct rb_erro
     RB_CLEANUP_REPLY struct rb_reply reply = {0};
     if (build_body(poll, timeout_s, &body) != RB_OK)
         return no_memory(err);
-    const struct rb_call call = {.method = "POST", .path = "/messages/poll", .content_type = "application/json",
-                                 .body = rb_str_span(&body), .bearer = rb_str_span(&poll->bearer),
+    const struct rb_call call = {.method = "POST",
+                                 .path = "/messages/poll",
+                                 .content_type = "application/json",
+                                 .body = rb_str_span(&body),
+                                 .bearer = rb_str_span(&poll->bearer),
                                  .wait_ms = (int64_t)timeout_s * 1000 + MORE_MS};
     enum rb_status status = rb_client_call(poll->client, &call, &reply, err);
     if (status != RB_OK)
@@ -181,7 +185,7 @@ static enum rb_status poll_for(struct poll *poll, int64_t timeout_s, struct rb_e
     }
 }
 
-/* Goes on after a daemon's restart: ids seen are told again, so nothing is left out. */
+/* Goes on after a daemon's restart: ids seen are told again, so nothing is left out. What is refused at the first time ends it. */
 static enum rb_status follow(struct poll *poll, struct rb_error *err)
 {
     bool worked = false, told = false;
@@ -197,7 +201,7 @@ static enum rb_status follow(struct poll *poll, struct rb_error *err)
         }
         if (stopped)
             break;
-        if (!worked || status == RB_NO_MEMORY) {
+        if ((!worked && status == RB_DENIED) || status == RB_NO_MEMORY) {
             *err = why;
             return status;
         }
@@ -253,10 +257,15 @@ int rb_command_poll(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"poll", "TOPIC… [--since TOPIC=ID]… [--timeout SECONDS] [--follow] [--json]",
-                                   "Prints messages of up to 20 topics, one a line: time, topic, id, payload. It ends once some have come\n"
-                                   "or the time is over; the exit status is 0 in both cases.",
-                                   options, sizeof options / sizeof options[0], 1, TOPICS_MAX};
+    const struct rb_usage usage = {
+        "poll",
+        "TOPIC… [--since TOPIC=ID]… [--timeout SECONDS] [--follow] [--json]",
+        "Prints messages of up to 20 topics, one a line: time, topic, id, payload. It ends once some have come\n"
+        "or the time is over; the exit status is 0 in both cases.",
+        options,
+        sizeof options / sizeof options[0],
+        1,
+        TOPICS_MAX};
     int ends = RB_EXIT_DONE;
     if (!rb_options_parse(&usage, argc, argv, &topics, &ends))
         return ends;

@@ -129,8 +129,11 @@ static int run(const struct rb_usage *usage, const struct rb_reach *reach, const
     if (build_body(post, &body, &err) != RB_OK)
         return rb_complain_of(&err);
     snprintf(prefer, sizeof prefer, "Prefer: wait=%lld", (long long)post->wait);
-    const struct rb_call call = {.method = "POST", .path = "/api/v1/messages", .content_type = "application/json",
-                                 .body = rb_str_span(&body), .header = {key.at, prefer},
+    const struct rb_call call = {.method = "POST",
+                                 .path = "/api/v1/messages",
+                                 .content_type = "application/json",
+                                 .body = rb_str_span(&body),
+                                 .header = {key.at, prefer},
                                  .wait_ms = post->wait * 1000 + MORE_MS};
     struct rb_client *client = NULL;
     enum rb_status status = rb_reach_any(reach, &client, &err);
@@ -145,11 +148,13 @@ int rb_command_post(int argc, char **argv)
     struct rb_reach reach = {0};
     struct post post = {.payload = "-", .wait = 10};
     const struct rb_option options[] = {
-        {"payload", "JSON", RB_OPTION_TEXT, &post.payload, 0, 0, "a JSON object; - (the default) reads it from standard input"},
+        {"payload", "JSON", RB_OPTION_TEXT, &post.payload, 0, 0,
+         "a JSON object; - (the default) reads it from standard input"},
         {"key", "KEY", RB_OPTION_TEXT, &post.key, 0, 0,
          "idempotency key: the same post under the same key is one message,\nalso a day later"},
         {"ttl", "SECONDS", RB_OPTION_INTEGER, &post.ttl, 1, INT32_MAX, "passed on to the relay"},
-        {"wait", "SECONDS", RB_OPTION_INTEGER, &post.wait, 0, 60, "how long to wait for the relay's answer (default 10)"},
+        {"wait", "SECONDS", RB_OPTION_INTEGER, &post.wait, 0, 60,
+         "how long to wait for the relay's answer (default 10)"},
         {"account", "ACCOUNT", RB_OPTION_TEXT, &post.account, 0, 0, "which account, where there are several"},
         {"json", NULL, RB_OPTION_FLAG, &post.as_json, 0, 0, "the answer as one JSON object"},
         {"url", "URL", RB_OPTION_TEXT, &reach.url, 0, 0,
@@ -157,10 +162,15 @@ int rb_command_post(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"post", "TOPIC [--payload JSON|-] [--key KEY] [--ttl SECONDS] [--wait SECONDS]",
-                                   "Posts one message. It prints \"accepted ID\" once the relay has stored it, or \"queued ID\" when it is\n"
-                                   "safe here and will be sent as soon as the relay takes it. In both cases the exit status is 0.",
-                                   options, sizeof options / sizeof options[0], 1, 1};
+    const struct rb_usage usage = {
+        "post",
+        "TOPIC [--payload JSON|-] [--key KEY] [--ttl SECONDS] [--wait SECONDS]",
+        "Posts one message. It prints \"accepted ID\" once the relay has stored it, or \"queued ID\" when it is\n"
+        "safe here and will be sent as soon as the relay takes it. In both cases the exit status is 0.",
+        options,
+        sizeof options / sizeof options[0],
+        1,
+        1};
     struct rb_texts topic;
     int ends;
     if (!rb_options_parse(&usage, argc, argv, &topic, &ends))

@@ -245,10 +245,15 @@ int rb_command_run(int argc, char **argv)
         RB_OPTION_STATE(&state),
         RB_OPTION_KEYS(&keys),
     };
-    const struct rb_usage usage = {"run", "[--config FILE] [--state DIR] [--keys DIR] [--listen HOST:PORT]…",
-                                   "Runs the daemon in the foreground until SIGTERM or SIGINT. It prints \"listening on ADDRESS\" for each\n"
-                                   "address. A stop waits for a token call that is under way; a second signal does not.",
-                                   options, sizeof options / sizeof options[0], 0, 0};
+    const struct rb_usage usage = {
+        "run",
+        "[--config FILE] [--state DIR] [--keys DIR] [--listen HOST:PORT]…",
+        "Runs the daemon in the foreground until SIGTERM or SIGINT. It prints \"listening on ADDRESS\" for each\n"
+        "address. A stop waits for a token call that is under way; a second signal does not.",
+        options,
+        sizeof options / sizeof options[0],
+        0,
+        0};
     int ends;
     if (!rb_options_parse(&usage, argc, argv, NULL, &ends))
         return ends;

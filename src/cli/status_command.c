@@ -12,9 +12,14 @@ int rb_command_status(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"status", "[--json] [--state DIR]",
-                                   "Tells how the daemon is doing: doors and who may come in by them, logins, queues, last events.", options,
-                                   sizeof options / sizeof options[0], 0, 0};
+    const struct rb_usage usage = {
+        "status",
+        "[--json] [--state DIR]",
+        "Tells how the daemon is doing: doors and who may come in by them, logins, queues, last events.",
+        options,
+        sizeof options / sizeof options[0],
+        0,
+        0};
     int ends;
     if (!rb_options_parse(&usage, argc, argv, NULL, &ends))
         return ends;

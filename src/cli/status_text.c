@@ -74,7 +74,8 @@ static void add_time(struct rb_str *out, const json_t *at)
     time_t seconds = (time_t)json_integer_value(at);
     struct tm parts;
     char text[32];
-    if (json_is_integer(at) && localtime_r(&seconds, &parts) && strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts))
+    if (json_is_integer(at) && localtime_r(&seconds, &parts) &&
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts))
         rb_str_add(out, text);
     else
         add_text(out, at);
@@ -84,6 +85,14 @@ static void add_time(struct rb_str *out, const json_t *at)
 static void begin(struct rb_str *out, const char *heading)
 {
     rb_str_addf(out, "%-*s", INDENT, heading);
+}
+
+/* The same with a name, which may be longer than the column. */
+static void add_name(struct rb_str *out, const struct rb_str *name)
+{
+    begin(out, rb_str_failed(name) ? "?" : name->at);
+    if (name->len >= INDENT)
+        rb_str_add(out, " ");
 }
 
 /* --- sections --- */
@@ -137,9 +146,7 @@ static void add_doors(struct rb_str *out, json_t *doors)
         json_t *accounts = json_object_get(door, "accounts");
         RB_CLEANUP_STR struct rb_str name = RB_STR_INIT;
         add_text(&name, json_object_get(door, "name"));
-        begin(out, rb_str_failed(&name) ? "?" : name.at);
-        if (name.len >= INDENT)
-            rb_str_add(out, " ");
+        add_name(out, &name);
         add_list(out, json_object_get(door, "listen"));
         rb_str_add(out, "\n");
         add_admitted(out, door);
@@ -203,9 +210,7 @@ static void add_accounts(struct rb_str *out, json_t *accounts)
         const char *problem = json_string_value(json_object_get(account, "last_problem"));
         RB_CLEANUP_STR struct rb_str name = RB_STR_INIT;
         add_text(&name, json_object_get(account, "name"));
-        begin(out, rb_str_failed(&name) ? "?" : name.at);
-        if (name.len >= INDENT)
-            rb_str_add(out, " ");
+        add_name(out, &name);
         add_state(out, account);
         rb_str_add(out, ", ");
         add_text(out, json_object_get(account, "username"));
@@ -238,8 +243,9 @@ static void add_outbox(struct rb_str *out, const json_t *outbox)
     }
     rb_str_add(out, "\n");
     begin(out, "");
-    rb_str_addf(out, "since the start: %lld accepted, %lld refused, %lld expired; ", (long long)number(outbox, "accepted"),
-                (long long)number(outbox, "refused"), (long long)number(outbox, "expired"));
+    rb_str_addf(out, "since the start: %lld accepted, %lld refused, %lld expired; ",
+                (long long)number(outbox, "accepted"), (long long)number(outbox, "refused"),
+                (long long)number(outbox, "expired"));
     add_count(out, number(outbox, "retries"), "retry", "retries");
     rb_str_addf(out, ", %lld perhaps sent twice\n", (long long)number(outbox, "maybe_duplicates"));
 }

@@ -42,11 +42,16 @@ int rb_command_token(int argc, char **argv)
         RB_OPTION_STATE(&reach.state),
         RB_OPTION_KEYS(&reach.keys),
     };
-    const struct rb_usage usage = {"token", "ACCOUNT [--json] [--state DIR]",
-                                   "Prints a valid access token of the account, for a program that has to talk to the relay itself. It is\n"
-                                   "a real one: whoever has it can act as the account until it expires. Only root and the daemon's own\n"
-                                   "user get it.",
-                                   options, sizeof options / sizeof options[0], 1, 1};
+    const struct rb_usage usage = {
+        "token",
+        "ACCOUNT [--json] [--state DIR]",
+        "Prints a valid access token of the account, for a program that has to talk to the relay itself. It is\n"
+        "a real one: whoever has it can act as the account until it expires. Only root and the daemon's own\n"
+        "user get it.",
+        options,
+        sizeof options / sizeof options[0],
+        1,
+        1};
     struct rb_texts account;
     int ends;
     if (!rb_options_parse(&usage, argc, argv, &account, &ends))

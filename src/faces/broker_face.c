@@ -126,13 +126,13 @@ static void post(struct rb_http_request *request, void *face)
     static const struct rb_posting_answers answers = {answer_post, refuse_post};
     struct rb_json_value body;
     size_t at = 0;
-    enum rb_json_fault fault = rb_json_check(rb_http_body(request), RB_PAYLOAD_LEVELS + 1, &body, &at);
+    enum rb_json_fault fault = rb_json_check(rb_http_body(request), RB_JSON_LEVELS, &body, &at);
     if (fault != RB_JSON_FINE) {
         static const char *const sentences[] = {
             [RB_JSON_SYNTAX] = "The body is not valid JSON.",
             [RB_JSON_UTF8] = "The body is not valid UTF-8.",
             [RB_JSON_SURROGATE] = "The body has a lone surrogate escape; the relay could never read it again.",
-            [RB_JSON_DEPTH] = "The payload is nested deeper than 255 levels; the relay could never read it again.",
+            [RB_JSON_DEPTH] = "The body is nested too deep.",
         };
         rb_http_answer_problem(request, fault == RB_JSON_SYNTAX || fault == RB_JSON_UTF8 ? 400 : 422, "invalid",
                                sentences[fault]);

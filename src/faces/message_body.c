@@ -33,9 +33,11 @@ static bool read_payload(struct rb_json_value payload, const char *loc, struct r
         issue(issues, "dict_type", loc, "payload", "The payload must be an object.", &payload);
         return false;
     }
-    if (rb_json_check(payload.text, RB_PAYLOAD_LEVELS, NULL, NULL) != RB_JSON_FINE) {
+    if (rb_json_levels(payload) > RB_PAYLOAD_LEVELS) {
         issue(issues, "recursion_limit", loc, "payload",
-              "The payload is nested deeper than 255 levels: every later read of it would fail at the relay.", NULL);
+              "The payload is nested deeper than 255 levels (a value in the innermost container counts as one): every later "
+              "read of it would fail at the relay.",
+              NULL);
         return false;
     }
     return true;

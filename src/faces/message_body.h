@@ -13,6 +13,7 @@ struct rb_message_body {
     int64_t ttl_s;            /* 0: none */
 };
 
+/* Of the deepest value, scalars counted: one more, and every poll that reads the message is a 500 at the relay. */
 enum { RB_PAYLOAD_LEVELS = 255 };
 
 /* Reads one; what is wrong is added to `issues` under `loc` ("body" or "body/messages/3"). False: something was. */

@@ -39,6 +39,8 @@ static bool matches(struct rb_http_request *request, const char *template, struc
     struct rb_span path = rb_http_path(request), pattern = rb_span_of(template);
     unsigned count = 0;
     for (;;) {
+        if (rb_span_is(pattern, "*"))
+            return true;
         bool more = pattern.len && memchr(pattern.at, '/', pattern.len);
         if (more != (path.len && memchr(path.at, '/', path.len)))
             return false;
@@ -95,7 +97,7 @@ struct rb_verdict rb_router_match(struct rb_http_request *request)
         struct rb_span params[RB_ROUTE_PARAMS] = {{0}};
         if (!matches(request, route->template, params))
             continue;
-        if (route->method == request->method) {
+        if (route->method == request->method || route->method == RB_OTHER_METHOD) {
             memcpy(request->params, params, sizeof params);
             request->route = route;
             return RB_PASS;

@@ -133,9 +133,9 @@ static bool take_stored(struct rb_decoded *decoded, const struct rb_exchange *ex
 static bool take_message(struct rb_decoded *decoded, const struct rb_exchange *exchange, struct rb_json_value value,
                          struct rb_incoming *ret)
 {
-    enum { TOPIC, ID, TIMESTAMP, PAYLOAD, METADATA };
-    struct member members[] = {
-        {.name = "topic"}, {.name = "message_id"}, {.name = "timestamp"}, {.name = "payload"}, {.name = "metadata"}};
+    enum { TOPIC, ID, TIMESTAMP, PAYLOAD, METADATA, TYPE };
+    struct member members[] = {{.name = "topic"},   {.name = "message_id"}, {.name = "timestamp"},
+                               {.name = "payload"}, {.name = "metadata"},   {.name = "type"}};
     find_members(value, members, sizeof members / sizeof *members);
     if (!take_filled_string(decoded, exchange, &members[TOPIC], &ret->topic) ||
         !take_filled_string(decoded, exchange, &members[ID], &ret->message_id) ||
@@ -144,6 +144,7 @@ static bool take_message(struct rb_decoded *decoded, const struct rb_exchange *e
     if (!members[PAYLOAD].found || members[PAYLOAD].value.kind != RB_JSON_OBJECT)
         return false;
     ret->payload = members[PAYLOAD].value.text;
+    ret->from_waiter = members[TYPE].found;
     if (is_null(&members[METADATA]))
         return true;
     ret->metadata = members[METADATA].value.text;

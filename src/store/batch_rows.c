@@ -11,8 +11,7 @@ static enum rb_status prepare(struct rb_batch_rows *rows, struct rb_error *err)
         sqlite3_stmt **statement;
         const char *sql;
     } all[] = {
-        {&rows->insert,
-         "INSERT INTO batch(id, account, key, state, started, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
+        {&rows->insert, "INSERT INTO batch(id, account, key, state, started, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
         {&rows->update, "UPDATE batch SET state = ?2, started = ?3, newest = CASE WHEN ?4 THEN ?5 ELSE newest END"
                         " WHERE id = ?1"},
         {&rows->delete_row, "DELETE FROM batch WHERE id = ?1"},

@@ -2,7 +2,7 @@
 
 struct rb_gap_rows {
     struct rb_store *store;
-    sqlite3_stmt *add, *has, *count, *each;
+    sqlite3_stmt *add, *forget, *has, *count, *each;
 };
 
 enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret, struct rb_error *err)
@@ -15,6 +15,8 @@ enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret,
                                              "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
                                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                                              &rows->add, err);
+    if (status == RB_OK)
+        status = rb_store_prepare(store, "DELETE FROM gap WHERE id <= ?1", &rows->forget, err);
     if (status == RB_OK)
         status = rb_store_prepare(store, "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1", &rows->has, err);
     if (status == RB_OK)
@@ -39,7 +41,8 @@ void rb_gap_rows_free(struct rb_gap_rows *rows)
 
 void rb_gap_rows_add(struct rb_gap_rows *rows, const struct rb_gap_row *row)
 {
-    sqlite3_bind_int64(rows->add, 1, rb_store_next_id(rows->store, "gap"));
+    int64_t id = rb_store_next_id(rows->store, "gap");
+    sqlite3_bind_int64(rows->add, 1, id);
     sqlite3_bind_int64(rows->add, 2, row->topic);
     sqlite3_bind_int64(rows->add, 3, row->at);
     sqlite3_bind_int64(rows->add, 4, row->n);
@@ -47,6 +50,8 @@ void rb_gap_rows_add(struct rb_gap_rows *rows, const struct rb_gap_row *row)
     rb_bind_text(rows->add, 6, row->after_id.len ? row->after_id : (struct rb_span){0});
     rb_bind_text(rows->add, 7, row->until_id.len ? row->until_id : (struct rb_span){0});
     rb_store_write(rows->store, rows->add);
+    sqlite3_bind_int64(rows->forget, 1, id - RB_GAPS_KEPT);
+    rb_store_write(rows->store, rows->forget);
 }
 
 bool rb_gap_rows_has(struct rb_gap_rows *rows, int64_t topic, const char *reason)

@@ -1,4 +1,5 @@
-/* Gap rows: what could not be read from the relay, or was not kept there any more, by name. */
+/* Gap rows: what could not be read from the relay, or was not kept there any more, by name. About the newest
+ * RB_GAPS_KEPT are kept. */
 #ifndef RB_GAP_ROWS_H
 #define RB_GAP_ROWS_H
 
@@ -7,6 +8,8 @@
 
 #include "store.h"
 #include "str.h"
+
+enum { RB_GAPS_KEPT = 10000 };
 
 struct rb_gap_row {
     int64_t topic;

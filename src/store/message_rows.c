@@ -33,7 +33,8 @@ enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_row
         {&rows->find, "SELECT n FROM message WHERE topic = ?1 AND n > ?2 AND message_id = ?3 ORDER BY n DESC LIMIT 1"},
         {&rows->ids, "SELECT message_id FROM message WHERE topic = ?1 AND n > ?2"},
         {&rows->stamps, "SELECT stamp FROM message WHERE topic = ?1 AND n > ?2 AND stamp IS NOT NULL ORDER BY n"},
-        {&rows->ages, "SELECT n, at, " BYTES_SQL ", message_id FROM message WHERE topic = ?1 AND n > ?2 ORDER BY n LIMIT ?3"},
+        {&rows->ages,
+         "SELECT n, at, " BYTES_SQL ", message_id FROM message WHERE topic = ?1 AND n > ?2 ORDER BY n LIMIT ?3"},
         {&rows->delete, "DELETE FROM message WHERE topic = ?1 AND n <= ?2"},
         {&rows->anchor_load, "SELECT message_id, incarnation FROM anchor WHERE topic = ?1"},
         {&rows->anchor_save, "INSERT INTO anchor(topic, message_id, incarnation) VALUES(?1, ?2, ?3)"

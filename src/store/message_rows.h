@@ -1,7 +1,8 @@
 /* Message rows: what the inbox has stored, and where each topic's stored part begins (its anchor).
  *
- * Messages are an append-only log. n is dense per topic; rows are pruned as prefixes. The anchor holds the id of the message
- * at the topic's tail: the last one pruned, or the one that the subscription began after ("0-0": the very beginning). */
+ * Messages are an append-only log. n is dense per topic; rows are pruned as prefixes. The anchor holds the id of the
+ * message at the topic's tail: the last one pruned, or the one that the subscription began after ("0-0": the very
+ * beginning). */
 #ifndef RB_MESSAGE_ROWS_H
 #define RB_MESSAGE_ROWS_H
 
@@ -15,11 +16,11 @@ enum { RB_STAMP_BYTES = 16 };
 
 struct rb_message_row {
     int64_t topic, n;
-    int64_t at;             /* wall ms when it was stored here */
+    int64_t at; /* wall ms when it was stored here */
     struct rb_span message_id, timestamp;
     struct rb_span metadata; /* JSON bytes; empty: none */
-    struct rb_span payload; /* JSON bytes */
-    struct rb_span stamp;   /* RB_STAMP_BYTES, or empty */
+    struct rb_span payload;  /* JSON bytes */
+    struct rb_span stamp;    /* RB_STAMP_BYTES, or empty */
 };
 /* What a row counts for in the bound on the inbox, in bytes. */
 int64_t rb_message_row_bytes(const struct rb_message_row *row);
@@ -30,8 +31,8 @@ enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_row
 void rb_message_rows_free(struct rb_message_rows *rows);
 
 void rb_message_rows_add(struct rb_message_rows *rows, const struct rb_message_row *row);
-/* Calls `each` for rows with n > after, in order, while it returns true. Spans live until `each` returns; it must not read
- * messages itself. RB_OK, or the store's failure. */
+/* Calls `each` for rows with n > after, in order, while it returns true. Spans live until `each` returns; it must
+ * not read messages itself. RB_OK, or the store's failure. */
 enum rb_status rb_message_rows_read(struct rb_message_rows *rows, int64_t topic, int64_t after, int64_t limit,
                                     bool (*each)(void *arg, const struct rb_message_row *row), void *arg);
 /* Appends the id of row n to `out`; false when there is no such row. */

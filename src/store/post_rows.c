@@ -5,8 +5,8 @@ struct rb_post_rows {
     sqlite3_stmt *insert, *insert_body, *update, *end, *delete_body, *delete_row, *get, *body, *open, *keys, *after;
 };
 
-#define COLUMNS                                                                                                        \
-    "id, topic, state, at, ended, expires, ttl, bytes, key, digest, stamp, batch, attempts, maybe_duplicate,"          \
+#define COLUMNS                                                                                               \
+    "id, topic, state, at, ended, expires, ttl, bytes, key, digest, stamp, batch, attempts, maybe_duplicate," \
     " message_id, timestamp, detail, status"
 
 static enum rb_status prepare(struct rb_post_rows *rows, struct rb_error *err)

@@ -16,7 +16,8 @@ enum rb_status rb_session_rows_new(struct rb_store *store, struct rb_session_row
         sqlite3_stmt **statement;
         const char *sql;
     } own[] = {
-        {&rows->add, "INSERT INTO session(id, account, door, uid, username, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&rows->add,
+         "INSERT INTO session(id, account, door, uid, username, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&rows->used, "UPDATE session SET used = ?2 WHERE id = ?1"},
         {&rows->delete, "DELETE FROM session WHERE id = ?1"},
         {&rows->delete_places, "DELETE FROM place WHERE session = ?1"},
@@ -68,7 +69,8 @@ void rb_session_rows_delete(struct rb_session_rows *rows, struct rb_span id)
     rb_store_write(rows->store, rows->delete);
 }
 
-void rb_session_rows_each(struct rb_session_rows *rows, void (*each)(void *arg, const struct rb_session_row *row), void *arg)
+void rb_session_rows_each(struct rb_session_rows *rows, void (*each)(void *arg, const struct rb_session_row *row),
+                          void *arg)
 {
     sqlite3_stmt *read = rows->each;
     while (rb_store_row(rows->store, read)) {

@@ -25,7 +25,8 @@ void rb_session_rows_add(struct rb_session_rows *rows, const struct rb_session_r
 void rb_session_rows_used(struct rb_session_rows *rows, struct rb_span id, int64_t used);
 /* The session and its places. */
 void rb_session_rows_delete(struct rb_session_rows *rows, struct rb_span id);
-void rb_session_rows_each(struct rb_session_rows *rows, void (*each)(void *arg, const struct rb_session_row *row), void *arg);
+void rb_session_rows_each(struct rb_session_rows *rows, void (*each)(void *arg, const struct rb_session_row *row),
+                          void *arg);
 
 /* Confirmed: everything up to n. */
 void rb_place_save(struct rb_session_rows *rows, struct rb_span session, int64_t topic, int64_t n);

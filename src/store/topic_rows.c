@@ -11,10 +11,10 @@ enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "out of memory");
     rows->store = store;
-    enum rb_status status = rb_store_prepare(
-        store,
-        "SELECT id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted FROM topic ORDER BY id",
-        &rows->each, err);
+    enum rb_status status = rb_store_prepare(store,
+                                             "SELECT id, account, name, posted, following, cursor, newest, head, tail, "
+                                             "rows, bytes, wanted FROM topic ORDER BY id",
+                                             &rows->each, err);
     if (status == RB_OK)
         status = rb_store_prepare(
             store,

@@ -6,6 +6,10 @@ import pytest
 import harness
 
 
+# The relay's limits are lifted in most of these tests, so the broker need not keep to them either.
+NO_LIMITS = "relay {\n  posts_per_minute = 0\n  refreshes_per_minute = 0\n  logins_per_minute = 0\n}\n"
+
+
 class Peers:
     def __init__(self, folder, backend, tls):
         self.backend = backend
@@ -13,7 +17,7 @@ class Peers:
         self.tls = harness.Tls(folder) if tls else None
         self.relay = harness.RealRelay(folder, backend=backend, tls=self.tls,
                                        redis_port=self.redis.port if self.redis else None)
-        self.broker = harness.Broker(folder)
+        self.broker = harness.Broker(folder, config=NO_LIMITS)
         self.broker.login(self.relay, ca_file=self.tls.ca if tls else None)
         self.url = self.broker.url
 

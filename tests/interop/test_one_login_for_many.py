@@ -29,7 +29,7 @@ def jti(refresh_token):
 
 def run(url, path, folder, seconds):
     jobs = [{"url": url, "credentials_file": credentials(url, path)}] * PROCESSES
-    return workers.Workers(harness.PYTHON, folder, jobs, seconds, every_s=6, renew_every=4)
+    return workers.Workers(harness.PYTHON, folder, jobs, seconds, every_s=9, renew_every=3)
 
 
 def lose_the_chain(folder):

@@ -1,6 +1,7 @@
 """Pulsar 0.16 with `message_queue_url` at the broker, driven by its own client manager, as Galaxy's job runner does it."""
 import base64
 import json
+import textwrap
 
 import pytest
 import requests
@@ -36,6 +37,8 @@ class Handler:
     def __init__(self, **options):
         self.statuses = {}
         self.manager = RelayClientManager(**options)
+
+    def listen(self):
         self.manager.ensure_has_status_update_callback(self.update)
 
     def update(self, payload):
@@ -48,7 +51,7 @@ class Handler:
                       remote_staging={"setup": [], "action_mapper": {"default_action": "none"},
                                       "client_outputs": outputs.to_dict()})
 
-    def complete(self, jobs):
+    def completed(self, jobs):
         return all(self.statuses.get(job, [{}])[-1].get("complete") == "true" for job in jobs)
 
 
@@ -95,14 +98,58 @@ def handlers(peers, prefix):
 
 def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, handlers):
     first, second = handlers(2)
+    first.listen()
+    second.listen()
     harness.wait_for(lambda: peers.broker.parked() >= 3, 20, "the polls of the daemon and of two handlers")
     jobs = [str(n) for n in range(JOBS)]
     for number, job in enumerate(jobs):
         (first if number % 2 else second).launch(job, pulsar.folder, f"echo this is job {job}")
     for handler in (first, second):
-        harness.wait_for(lambda: handler.complete(jobs), 60, "ten jobs")
+        harness.wait_for(lambda: handler.completed(jobs), 60, "ten jobs")
         for job in jobs:
             last = handler.statuses[job][-1]
             assert last["status"] == "complete" and last["returncode"] == 0, last
             assert f"this is job {job}" in last["stdout"] + last["job_stdout"], last
     assert pulsar.capabilities["published_at"]
+
+
+HANDLER = textwrap.dedent("""
+    import sys, threading
+    from pulsar.client.manager import RelayClientManager
+    url, user, password, prefix = sys.argv[1:]
+    def update(payload):
+        if payload["complete"] == "true":
+            print("complete", payload["job_id"], flush=True)
+    RelayClientManager(relay_url=url, relay_username=user, relay_password=password,
+                       relay_topic_prefix=prefix).ensure_has_status_update_callback(update)
+    threading.Event().wait()
+""")
+
+
+def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every_job(peers, pulsar, handlers, prefix):
+    """Released Galaxy keeps its cursor in memory only."""
+    def start(log):
+        return harness.Process([harness.PYTHON, "-c", HANDLER, peers.url, harness.USER, harness.PASSWORD, prefix],
+                               pulsar.folder / log)
+
+    [launcher] = handlers(1)
+    running = start("first handler")
+    try:
+        harness.wait_for(lambda: peers.broker.parked() >= 2, 20, "the polls of the daemon and of the handler")
+        running.kill()
+        jobs = [str(n) for n in range(5)]
+        for job in jobs:
+            launcher.launch(job, pulsar.folder, "true")
+        url = f"{peers.url}/api/v1/topics/{prefix}_job_status_update/messages?limit=100"
+
+        def all_reported():
+            answer = requests.get(url, timeout=20)
+            return answer.status_code == 200 and {m["payload"]["job_id"] for m in answer.json()["messages"]
+                                                  if m["payload"]["complete"] == "true"} == set(jobs)
+
+        harness.wait_for(all_reported, 60, "the daemon's reports")
+        running = start("second handler")
+        harness.wait_for(lambda: {f"complete {job}" for job in jobs} <= set(running.text().splitlines()), 30,
+                         "what happened while no handler was there")
+    finally:
+        running.kill()

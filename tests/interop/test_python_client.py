@@ -75,8 +75,7 @@ def from_the_start(transport, topic):
 def test_a_post_is_answered_with_the_relays_id(peers, transport, topic):
     answer = transport().post_message(topic, {"n": 1}, ttl=60, metadata={"who": "me"})
     assert answer["topic"] == topic and answer["message_id"] and answer["timestamp"]
-    stored = requests.get(f"{peers.relay.url}/api/v1/topics/{topic}/messages", timeout=20, verify=peers.relay.verify,
-                          headers={"Authorization": "Bearer " + peers.relay.login()["access_token"]}).json()["messages"]
+    stored = peers.relay.get(f"/api/v1/topics/{topic}/messages", peers.relay.login()["access_token"]).json()["messages"]
     assert [(m["message_id"], m["payload"]) for m in stored] == [(answer["message_id"], {"n": 1})]
 
 
@@ -187,12 +186,8 @@ def test_a_credentials_file_is_used_and_renewed_and_never_holds_a_real_token(pee
 def test_the_access_token_names_the_relays_user_and_is_worthless_at_the_relay(peers, token):
     claims = token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-    real = requests.get(peers.relay.url + "/auth/me", timeout=20, verify=peers.relay.verify,
-                        headers={"Authorization": "Bearer " + peers.relay.login()["access_token"]}).json()
-    assert claims["sub"] == real["user_id"]
-    answer = requests.get(peers.relay.url + "/auth/me", headers={"Authorization": "Bearer " + token}, timeout=20,
-                          verify=peers.relay.verify)
-    assert answer.status_code == 401
+    assert claims["sub"] == peers.relay.get("/auth/me", peers.relay.login()["access_token"]).json()["user_id"]
+    assert peers.relay.get("/auth/me", token).status_code == 401
 
 
 def test_several_processes_and_instances_at_once(peers, credentials_file, safe_folder):

@@ -326,7 +326,9 @@ static void on_flight_timer(struct rb_timer *timer)
         note_rotation(flight);
         end_exchange(flight, RB_DELIVERY_LOST);
     } else {
-        world_trace(world, "  %s %s -> %d", flight->method, flight->path.at, flight->answer.status);
+        world_trace(world, "  %s %s -> %d%s%.*s", flight->method, flight->path.at, flight->answer.status,
+                    path_begins(flight, "/messages/") ? " " : "",
+                    path_begins(flight, "/messages/") ? (int)flight->answer.body.len : 0, flight->answer.body.at);
         uint64_t slots = world->slot_writes;
         end_exchange(flight, RB_DELIVERY_ANSWER);
         /* Died with the answer in its hands, before the slot was written. */
@@ -371,7 +373,9 @@ static enum rb_status carrier_start(struct rb_carrier *carrier, struct rb_exchan
     world->requests++;
     watch(world, flight);
     flight->fate = choose_fate(world, flight);
-    world_trace(world, "%s %s (%s)", flight->method, flight->path.at, fate_name[flight->fate]);
+    world_trace(world, "%s %s (%s)%s%.*s", flight->method, flight->path.at, fate_name[flight->fate],
+                path_begins(flight, "/messages/") ? " " : "",
+                path_begins(flight, "/messages/") ? (int)flight->body.len : 0, flight->body.at);
     rb_timer_set_in(&world->net.clock, &flight->timer, world_between(world, 0, world->weather.latency_max_ms));
     rb_timer_set_in(&world->net.clock, &flight->deadline, exchange->deadline_ms);
     return RB_OK;

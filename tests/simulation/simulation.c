@@ -76,11 +76,11 @@ static const char *const chain_states[] = {"active", "rotating", "uncertain", "d
 
 static void note_crash(struct world *world, void *arg)
 {
-    struct run *run = arg;
-    if (!world->up || !run->account)
+    struct rb_account *account = world->up ? rb_account_by_name(world->broker->accounts, RB_SPAN("main")) : NULL;
+    if (!account)
         return;
     struct rb_account_status status;
-    rb_account_status(run->account, &status);
+    rb_account_status(account, &status);
     for (size_t i = 0; i < sizeof chain_states / sizeof *chain_states; i++)
         if (strcmp(status.chain_state, chain_states[i]) == 0)
             hits.chain[i]++;
@@ -203,6 +203,7 @@ static void act_foreign(struct run *run)
     char payload[32];
     const char *topic = topic_name[world_between(run->world, 0, TOPICS - 1)];
     snprintf(payload, sizeof payload, "{\"foreign\":%d}", run->foreign++);
+    world_trace(run->world, "foreign message %s to %s", payload, topic);
     if (rb_model_publish(run->world->model, "user", rb_span_of(topic), rb_span_of(payload)) != RB_OK)
         abort();
 }
@@ -388,6 +389,8 @@ static void act_crash(struct run *run)
 static void boot(struct run *run)
 {
     struct world *world = run->world;
+    if (!world->up)
+        forget_calls(run);
     for (int i = 0; i < 20 && !world->up && !world->fault.set; i++)
         world_boot(world);
     if (!world->up)
@@ -436,7 +439,8 @@ static void act(struct run *run)
     if (choice < 35) {
         act_post(run);
     } else if (choice < 50) {
-        act_foreign(run);
+        for (int64_t burst = world_between(world, 1, 4); burst > 0; burst--)
+            act_foreign(run);
     } else if (choice < 72) {
         act_poll(run, &run->readers[world_between(world, 0, READERS - 1)]);
     } else if (choice < 80) {

@@ -259,6 +259,18 @@ START_TEST(O8_255_levels_are_fine_and_256_are_too_deep)
 }
 END_TEST
 
+START_TEST(levels_count_the_deepest_value_scalars_too)
+{
+    static const struct {
+        const char *text;
+        unsigned levels;
+    } rows[] = {{"1", 1},           {"{}", 1},        {"{\"a\":1}", 2},          {"[[]]", 2}, {"[[], 1]", 2},
+                {"[[ \"]}\" ]]", 3}, {"{\"[\":[]}", 2}, {"[[[0]],{\"a\":{}}]", 4}, {" [ ] ", 1}};
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++)
+        ck_assert_uint_eq(rb_json_levels(checked(rows[row].text)), rows[row].levels);
+}
+END_TEST
+
 START_TEST(the_scanners_own_bound_of_levels_holds)
 {
     RB_CLEANUP_STR struct rb_str str = RB_STR_INIT;
@@ -556,6 +568,7 @@ Suite *json_span_suite(void)
     tcase_add_test(tcase, invalid_utf8_is_refused_where_it_is);
     tcase_add_test(tcase, O8_lone_surrogates_are_a_fault_of_their_own);
     tcase_add_test(tcase, O8_255_levels_are_fine_and_256_are_too_deep);
+    tcase_add_test(tcase, levels_count_the_deepest_value_scalars_too);
     tcase_add_test(tcase, the_scanners_own_bound_of_levels_holds);
     tcase_add_test(tcase, the_first_of_a_surrogate_and_a_depth_fault_is_told);
     tcase_add_test(tcase, every_prefix_of_a_rich_document_is_refused);

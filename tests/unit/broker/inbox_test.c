@@ -83,7 +83,8 @@ START_TEST(i2_the_messages_of_a_deleted_topic_are_discarded_and_what_follows_is_
 }
 END_TEST
 
-/* What the waiter answers is replaced: it names a later message than the one that woke it, as with Valkey (contract §5). */
+/* What the waiter answers is replaced: it names a later message than the one that woke it, as with Valkey (contract
+ * §5). */
 struct trap {
     struct rb_carrier real;
     void (*done)(struct rb_exchange *exchange);
@@ -295,7 +296,8 @@ START_TEST(bad_weather_loses_and_doubles_nothing)
     scene_open_flavour(&scene, flavours[_i]);
     scene_follow(&scene, "jobs", false);
     struct weather *weather = &scene.world->weather;
-    weather->refuse = weather->lose_request = weather->lose_answer = weather->html = weather->error = weather->limited = 60;
+    weather->refuse = weather->lose_request = weather->lose_answer = weather->html = weather->error = weather->limited =
+        60;
     for (int i = 1; i <= 400; i++) {
         scene_publish(&scene, "jobs", i, NULL, NULL);
         world_run(scene.world, world_between(scene.world, 0, 800));
@@ -651,7 +653,10 @@ START_TEST(a_stamp_is_cut_out_of_the_metadata_and_nothing_else)
     check_taken_off("{" STAMP_A ", \"a\": \"1\"}", "{ \"a\": \"1\"}", true);
     check_taken_off("{\"a\": \"1\" , " STAMP_A "}", "{\"a\": \"1\"}", true);
     check_taken_off("{\"a\":\"1\"," STAMP_A ",\"b\":\"2\"}", "{\"a\":\"1\",\"b\":\"2\"}", true);
-    check_taken_off("{\"a\":\"" "x" "\"}", "{\"a\":\"x\"}", false);
+    check_taken_off("{\"a\":\""
+                    "x"
+                    "\"}",
+                    "{\"a\":\"x\"}", false);
     check_taken_off("{\"relay-broker-id\":\"not ours\"}", "{\"relay-broker-id\":\"not ours\"}", false);
     check_taken_off("{}", "", false);
     check_taken_off("", "", false);
@@ -707,7 +712,8 @@ START_TEST(ids_with_an_order_are_told_from_others)
     ck_assert_uint_eq(id.ms, 1767225600000U);
     ck_assert_uint_eq(id.seq, 12);
     ck_assert_int_eq(rb_relay_id_shape(RB_SPAN("msg_0123456789ab"), &id), RB_ID_MEMORY);
-    static const char *const others[] = {"", "-", "1-", "-1", "1", "1-2-3", "a-1", "1-2 ", "99999999999999999999-1", "msg_"};
+    static const char *const others[] = {"",    "-", "1-", "-1", "1", "1-2-3", "a-1", "1-2 ", "99999999999999999999-1",
+                                         "msg_"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         ck_assert_int_eq(rb_relay_id_shape(rb_span_of(others[i]), &id), RB_ID_OTHER);
 }

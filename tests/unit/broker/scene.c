@@ -9,8 +9,8 @@
 
 static const char user[] = "galaxy";
 
-static struct rb_model_answer ask(struct scene *scene, const char *method, const char *path, const char *type, const char *body,
-                                  const char *bearer)
+static struct rb_model_answer ask(struct scene *scene, const char *method, const char *path, const char *type,
+                                  const char *body, const char *bearer)
 {
     struct rb_model_request request = {
         .method = method,
@@ -206,8 +206,8 @@ struct rb_session *scene_session(struct scene *scene)
 {
     struct rb_session *session;
     struct rb_error err;
-    ck_assert_int_eq(rb_session_open(scene->world->broker->sessions, scene_account(scene), "door", 1000, rb_span_of(user),
-                                     &session, &err),
+    ck_assert_int_eq(rb_session_open(scene->world->broker->sessions, scene_account(scene), "door", 1000,
+                                     rb_span_of(user), &session, &err),
                      RB_OK);
     world_end_tick(scene->world);
     return session;
@@ -261,8 +261,8 @@ void reader_start(struct reader *reader, struct scene *scene, struct rb_session 
     world_end_tick(scene->world);
 }
 
-void reader_poll(struct reader *reader, struct scene *scene, struct rb_session *session, uint64_t connection, const char *topic,
-                 const char *since, int64_t timeout_ms)
+void reader_poll(struct reader *reader, struct scene *scene, struct rb_session *session, uint64_t connection,
+                 const char *topic, const char *since, int64_t timeout_ms)
 {
     memset(reader, 0, sizeof *reader);
     reader_topic(reader, topic, since);

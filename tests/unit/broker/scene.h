@@ -55,8 +55,8 @@ struct reader {
 };
 struct rb_session *scene_session(struct scene *scene);
 /* A poll on one topic; `since` NULL: none. It is started. */
-void reader_poll(struct reader *reader, struct scene *scene, struct rb_session *session, uint64_t connection, const char *topic,
-                 const char *since, int64_t timeout_ms);
+void reader_poll(struct reader *reader, struct scene *scene, struct rb_session *session, uint64_t connection,
+                 const char *topic, const char *since, int64_t timeout_ms);
 void reader_start(struct reader *reader, struct scene *scene, struct rb_session *session, uint64_t connection,
                   int64_t timeout_ms);
 void reader_topic(struct reader *reader, const char *topic, const char *since);

@@ -232,7 +232,9 @@ START_TEST(a_since_older_than_what_is_kept_is_read_from_the_relay_and_leads_into
     scene_open_flavour(&scene, flavours[_i]);
     static char ids[SCENE_NUMBERS_MAX][SCENE_ID_MAX];
     for (int i = 0; i < 250; i++)
-        scene_publish(&scene, "jobs", i, i == 20 ? "{\"relay-broker-id\":\"00112233445566778899aabbccddeeff\",\"a\":\"b\"}" : NULL, ids[i]);
+        scene_publish(&scene, "jobs", i,
+                      i == 20 ? "{\"relay-broker-id\":\"00112233445566778899aabbccddeeff\",\"a\":\"b\"}" : NULL,
+                      ids[i]);
     scene_follow(&scene, "jobs", false);
     for (int i = 250; i < 300; i++)
         scene_publish(&scene, "jobs", i, NULL, ids[i]);
@@ -331,8 +333,11 @@ START_TEST(o10_a_since_of_the_outbox_means_the_relays_id_of_that_post)
     scene_follow(&scene, "jobs", true);
     publish_many(&scene, "jobs", 1, 2);
     ck_assert(scene_head_is(&scene, "jobs", 2, 5000));
-    struct rb_post post = {
-        .account = scene_account(&scene), .topic = RB_SPAN("jobs"), .payload = RB_SPAN("{\"n\":3}"), .door = "door", .uid = 1000};
+    struct rb_post post = {.account = scene_account(&scene),
+                           .topic = RB_SPAN("jobs"),
+                           .payload = RB_SPAN("{\"n\":3}"),
+                           .door = "door",
+                           .uid = 1000};
     int64_t id;
     bool repeated;
     struct rb_error err = {0};
@@ -348,6 +353,28 @@ START_TEST(o10_a_since_of_the_outbox_means_the_relays_id_of_that_post)
     /* An id that says nothing here: from the session's place. */
     read_once(&reader, &scene, session, 2, "jobs", "outbox-999999");
     check_numbers(&reader, 4, 5);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_since_of_a_message_that_is_not_stored_yet_continues_after_it)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    scene_follow(&scene, "jobs", true);
+    char id[SCENE_ID_MAX];
+    for (int i = 0; i < 200; i++) {
+        scene.world->weather.latency_max_ms = i % 2 ? 20 : 600;
+        scene_publish(&scene, "jobs", 10 * i, NULL, id);
+        reader_poll(&reader, &scene, NULL, 1, "jobs", id, 5000);
+        scene.world->weather.latency_max_ms = i % 2 ? 600 : 20;
+        world_run(scene.world, world_between(scene.world, 0, 700));
+        ck_assert(!reader.ended);
+        scene_publish(&scene, "jobs", 10 * i + 1, NULL, NULL);
+        reader_wait(&reader, 4000);
+        check_numbers(&reader, 10 * i + 1, 10 * i + 1);
+        world_run(scene.world, 3000);
+    }
     scene_close(&scene);
 }
 END_TEST
@@ -437,8 +464,8 @@ START_TEST(t4_a_poll_whose_place_could_not_be_written_hears_it_and_no_session_is
     sim_vfs_set_full(scene.world->vfs, true);
     int opened = 0;
     for (int i = 0; i < 500 && !(i > 0 && opened < i); i++) {
-        ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000, RB_SPAN("galaxy"),
-                                         &session, &err),
+        ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000,
+                                         RB_SPAN("galaxy"), &session, &err),
                          RB_OK);
         unsigned char id[RB_SESSION_ID_BYTES];
         memcpy(id, rb_session_id(session), sizeof id);
@@ -489,8 +516,8 @@ START_TEST(an_unused_session_ends_and_holds_nothing_back)
     memcpy(used_id, rb_session_id(used), sizeof used_id);
     struct rb_session *third;
     struct rb_error err;
-    ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000, RB_SPAN("galaxy"),
-                                     &third, &err),
+    ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000,
+                                     RB_SPAN("galaxy"), &third, &err),
                      RB_FULL);
     read_once(&reader, &scene, session, 1, "jobs", NULL);
     publish_many(&scene, "jobs", 1, 10);
@@ -548,7 +575,10 @@ START_TEST(a_cancelled_poll_is_never_answered_and_confirms_nothing)
     world_run(scene.world, 40 * 1000);
     ck_assert(!reader.ended);
     /* Also while the relay is asked. */
-    reader_poll(&reader, &scene, session, 1, "jobs", "0-0", 30 * 1000);
+    publish_many(&scene, "old", 1, 3);
+    scene_follow(&scene, "old", false);
+    reader_poll(&reader, &scene, session, 1, "old", "0-0", 30 * 1000);
+    ck_assert(!reader.ended);
     rb_poll_cancel(&reader.poll);
     world_run(scene.world, 1000);
     ck_assert(!reader.ended);
@@ -607,8 +637,13 @@ START_TEST(thousands_of_parked_polls_are_all_answered_by_one_message)
     for (int i = 0; i < WAITERS; i++) {
         struct waiter *waiter = &waiters[i];
         waiter->topic = (struct rb_poll_topic){.name = RB_SPAN("jobs")};
-        waiter->poll = (struct rb_poll){.account = scene_account(&scene), .topics = &waiter->topic, .topic_count = 1,
-                                        .timeout_ms = 60 * 1000, .max_bytes = 1000, .done = waiter_done, .arg = waiter};
+        waiter->poll = (struct rb_poll){.account = scene_account(&scene),
+                                        .topics = &waiter->topic,
+                                        .topic_count = 1,
+                                        .timeout_ms = 60 * 1000,
+                                        .max_bytes = 1000,
+                                        .done = waiter_done,
+                                        .arg = waiter};
         ck_assert_int_eq(rb_poll_start(scene.world->broker->sessions, &waiter->poll, &err), RB_OK);
     }
     world_end_tick(scene.world);
@@ -684,11 +719,13 @@ int main(void)
     tcase_add_loop_test(polls, i8_a_since_confirms_and_a_poll_without_it_continues_there, 0, both);
     tcase_add_loop_test(polls, i8_two_pollers_of_one_session_do_not_take_each_others_messages, 0, both);
     tcase_add_loop_test(polls, sixteen_sessions_each_see_everything, 0, both);
-    tcase_add_loop_test(polls, a_since_older_than_what_is_kept_is_read_from_the_relay_and_leads_into_the_inbox, 0, both);
+    tcase_add_loop_test(polls, a_since_older_than_what_is_kept_is_read_from_the_relay_and_leads_into_the_inbox, 0,
+                        both);
     tcase_add_loop_test(polls, from_the_beginning_is_the_relays_beginning, 0, both);
     tcase_add_loop_test(polls, a_since_that_nothing_follows_waits_and_steps_over_nothing, 0, both);
     tcase_add_loop_test(polls, a_since_that_is_not_here_is_an_error_while_the_relay_cannot_be_asked, 0, both);
     tcase_add_loop_test(polls, o10_a_since_of_the_outbox_means_the_relays_id_of_that_post, 0, both);
+    tcase_add_loop_test(polls, a_since_of_a_message_that_is_not_stored_yet_continues_after_it, 0, both);
     tcase_add_loop_test(polls, i11_answers_are_capped_in_messages_and_bytes_and_say_that_there_is_more, 0, both);
     tcase_add_loop_test(polls, a_busy_topic_does_not_keep_a_quiet_one_from_its_reader, 0, both);
     tcase_add_loop_test(polls, stamps_are_taken_off_what_is_handed_out, 0, both);

@@ -106,7 +106,8 @@ START_TEST(the_shipped_file_documents_every_key_with_its_default)
         RB_CLEANUP_STR struct rb_str line = RB_STR_INIT, opening = RB_STR_INIT;
         rb_str_addf(&opening, "\n%s {\n", key->section ? key->section : "limits");
         add_default(key, &line);
-        const char *section = strstr(shipped.at, opening.at), *at = strstr(key->section ? section : shipped.at, line.at);
+        const char *section = strstr(shipped.at, opening.at),
+                   *at = strstr(key->section ? section : shipped.at, line.at);
         ck_assert_msg(section && at, "not there: %s", line.at);
         const char *section_end = strstr(section, "\n}\n");
         ck_assert_msg(key->section ? at < section_end : at < section, "in the wrong section: %s", line.at);
@@ -186,10 +187,26 @@ END_TEST
 
 START_TEST(without_a_word_the_defaults_are_those_of_the_rooms)
 {
-    struct rb_broker_config broker = rb_config_broker(&config);
-    ck_assert_mem_eq(&broker, &rb_broker_config_default, sizeof broker);
-    struct rb_http_limits limits = rb_config_http_limits(&config), want = RB_HTTP_LIMITS_DEFAULT;
-    ck_assert_mem_eq(&limits, &want, sizeof limits);
+    const struct rb_broker_config broker = rb_config_broker(&config), *want = &rb_broker_config_default;
+    ck_assert_int_eq(broker.retry_after_end_ms, want->retry_after_end_ms);
+    ck_assert_int_eq(broker.unknown_wait_ms, want->unknown_wait_ms);
+    ck_assert_int_eq(broker.outbox_rows, want->outbox_rows);
+    ck_assert_int_eq(broker.outbox_bytes, want->outbox_bytes);
+    ck_assert_int_eq(broker.key_ms, want->key_ms);
+    ck_assert_int_eq(broker.posts_per_minute, want->posts_per_minute);
+    ck_assert_int_eq(broker.refreshes_per_minute, want->refreshes_per_minute);
+    ck_assert_int_eq(broker.logins_per_minute, want->logins_per_minute);
+    ck_assert_int_eq(broker.poll_timeout_s, want->poll_timeout_s);
+    ck_assert_int_eq(broker.retention_ms, want->retention_ms);
+    ck_assert_int_eq(broker.inbox_bytes, want->inbox_bytes);
+    ck_assert_uint_eq(broker.sessions, want->sessions);
+    const struct rb_http_limits limits = rb_config_http_limits(&config), common = RB_HTTP_LIMITS_DEFAULT;
+    ck_assert_uint_eq(limits.connections, common.connections);
+    ck_assert_uint_eq(limits.parked, common.parked);
+    ck_assert_uint_eq(limits.body_bytes, common.body_bytes);
+    ck_assert_uint_eq(limits.header_bytes, common.header_bytes);
+    ck_assert_int_eq(limits.arrive_ms, common.arrive_ms);
+    ck_assert_int_eq(limits.idle_ms, common.idle_ms);
 }
 END_TEST
 
@@ -199,16 +216,19 @@ START_TEST(a_refusal_names_line_key_and_what_is_allowed)
     refuses("\n\nlog_level = loud\n", ":3: log_level is one of error, warning, info, debug, not \"loud\".");
     refuses("listen = {\n\"127.0.0.1:1\",\n\"0.0.0.0:7420\"}\n",
             ":3: \"0.0.0.0:7420\" is not a loopback address; doors open on 127.0.0.1, [::1] and unix sockets only.");
-    refuses("outbox {\n  colour = red\n}\n", ":2: there is no key colour in section outbox; there is rows, bytes, key_hours.");
+    refuses("outbox {\n  colour = red\n}\n",
+            ":2: there is no key colour in section outbox; there is rows, bytes, key_hours.");
     refuses("state = \"\"\n", ":1: state must not be empty.");
-    refuses("outbux { rows = 1 }\n", ":1: there is no key outbux in the top level; there is state, keys, listen, log_level, "
-                                     "limits, outbox, inbox, relay, door.");
+    refuses("outbux { rows = 1 }\n",
+            ":1: there is no key outbux in the top level; there is state, keys, listen, log_level, "
+            "limits, outbox, inbox, relay, door.");
 }
 END_TEST
 
 START_TEST(comments_of_every_kind_are_left_out_and_counted)
 {
-    ck_assert_msg(reads("# \"{\n// {\n/* {\n\"*/ listen = {\"unix:/a//b#c\"} # x\nstate = /x//y\n") == RB_OK, "%s", err.text);
+    ck_assert_msg(reads("# \"{\n// {\n/* {\n\"*/ listen = {\"unix:/a//b#c\"} # x\nstate = /x//y\n") == RB_OK, "%s",
+                  err.text);
     ck_assert_str_eq(config.listen[0], "unix:/a//b#c");
     ck_assert_str_eq(config.state, "/x//y");
     refuses("# 1\n// 2\n/* 3\n4 */\n\nstate = \"\"\n", ":6: state must not be empty.");

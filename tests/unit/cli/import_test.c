@@ -8,7 +8,7 @@
 
 #define TOKEN "01234567-89ab-cdef-0123-456789abcdef.the-secret-part"
 #define NEWER "11234567-89ab-cdef-0123-456789abcdef.the-newer-part"
-#define CONTENT(token)                                                                                                 \
+#define CONTENT(token) \
     "{\"relay_url\": \"https://relay.example.org\", \"refresh_token\": \"" token "\", \"issued_at\": \"2026-01-01\"}"
 
 static struct rb_test_folder folder;
@@ -102,7 +102,9 @@ END_TEST
 
 START_TEST(a_placeholder_is_never_imported)
 {
-    rb_test_write(path, RB_SPAN(CONTENT("01234567-89ab-cdef-0123-456789abcdef.local-placeholder-of-relay-broker-worthless-elsewhere")));
+    rb_test_write(
+        path,
+        RB_SPAN(CONTENT("01234567-89ab-cdef-0123-456789abcdef.local-placeholder-of-relay-broker-worthless-elsewhere")));
     ck_assert_int_eq(rb_import_open(path, &file, &err), RB_EXISTS);
 }
 END_TEST

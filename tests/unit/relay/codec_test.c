@@ -254,6 +254,24 @@ static void detail_is(enum rb_call_kind kind, int status, const char *body, cons
     rb_decoded_free(&decoded);
 }
 
+START_TEST(a_message_of_a_waiter_is_told_from_one_of_a_catch_up_read)
+{
+    struct rb_exchange exchange = answered(
+        200, true,
+        "{\"messages\":["
+        "{\"type\":\"message\",\"message_id\":\"a\",\"topic\":\"t\",\"payload\":{},\"timestamp\":\"x\",\"metadata\":null},"
+        "{\"message_id\":\"b\",\"topic\":\"t\",\"payload\":{\"type\":1},\"timestamp\":\"x\",\"metadata\":{},\"stream_id\":null}"
+        "],\"has_more\":false}");
+    struct rb_answer answer;
+    struct rb_decoded decoded;
+    rb_decode(RB_CALL_POLL, &exchange, &answer, &decoded);
+    ck_assert_uint_eq(decoded.count, 2);
+    ck_assert(decoded.messages[0].from_waiter);
+    ck_assert(!decoded.messages[1].from_waiter);
+    rb_decoded_free(&decoded);
+}
+END_TEST
+
 START_TEST(the_relays_sentence_is_printable_and_never_what_was_sent)
 {
     detail_is(RB_CALL_POST, 422, FAULTS, "body.topic.0: bad");
@@ -403,6 +421,7 @@ Suite *codec_suite(void)
     TCase *tcase = tcase_create("codec");
     tcase_add_loop_test(tcase, each_answer_has_its_end_and_problem, 0, sizeof rows / sizeof *rows);
     tcase_add_test(tcase, what_never_connected_is_not_executed_and_what_was_lost_is_unknown);
+    tcase_add_test(tcase, a_message_of_a_waiter_is_told_from_one_of_a_catch_up_read);
     tcase_add_test(tcase, the_relays_sentence_is_printable_and_never_what_was_sent);
     tcase_add_test(tcase, of_auth_calls_only_the_two_sentences_are_carried_on);
     tcase_add_test(tcase, a_long_sentence_is_cut_between_characters);

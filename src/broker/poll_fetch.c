@@ -1,0 +1,117 @@
+#include "poll_private.h"
+
+#include "inbox_stamp.h"
+
+/* What a `since` names and is not here is read from the relay and handed on without being stored. */
+
+static bool copy_fetched(struct rb_poll_state *state, size_t entry, const struct rb_incoming *message)
+{
+    struct rb_poll_fetched *grown = realloc(state->fetched, (state->fetched_count + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    state->fetched = grown;
+    struct rb_str *bytes = &state->fetched_bytes;
+    struct rb_poll_fetched at = {.entry = entry, .begin = bytes->len};
+    unsigned char stamp[RB_STAMP_BYTES];
+    bool stamped;
+    rb_str_add_span(bytes, message->message_id);
+    at.message_id = bytes->len;
+    rb_str_add_span(bytes, message->timestamp);
+    at.timestamp = bytes->len;
+    rb_str_add_span(bytes, message->payload);
+    at.payload = bytes->len;
+    if (rb_stamp_take_off(message->metadata, bytes, stamp, &stamped) != RB_OK || rb_str_failed(bytes))
+        return false;
+    at.metadata = bytes->len;
+    state->fetched[state->fetched_count++] = at;
+    return true;
+}
+
+static bool take_page(struct rb_poll_state *state, struct rb_poll_entry *entry, const struct rb_incoming *messages,
+                      size_t count)
+{
+    size_t index = (size_t)(entry - state->entries), before = state->fetched_count;
+    for (size_t i = 0; i < count; i++) {
+        if (!rb_span_is(messages[i].topic, entry->topic->name) || rb_span_is(messages[i].message_id, entry->since))
+            continue;
+        if (state->fetched_count && state->fetched_bytes.len + messages[i].payload.len > state->max_bytes) {
+            state->more_fetched = true;
+            break;
+        }
+        if (!copy_fetched(state, index, &messages[i]))
+            return false;
+    }
+    state->more_fetched |= count >= (size_t)entry->limit;
+    entry->from_relay = state->fetched_count > before;
+    /* Nothing after it: what is stored later lies above what was stored here when the relay was asked. */
+    entry->after = entry->head;
+    entry->named = entry->since;
+    entry->since = NULL;
+    return true;
+}
+
+static void fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
+                    struct rb_span next_cursor)
+{
+    struct rb_poll_fetch *fetch = arg;
+    struct rb_poll_state *state = fetch->state;
+    struct rb_poll_entry *entry = fetch->entry;
+    rb_list_remove(&fetch->node);
+    free(fetch);
+    if (!state)
+        return;
+    state->fetch = NULL;
+    if (answer->problem == RB_PROBLEM_TOO_LONG && entry->limit > 1) {
+        entry->limit /= 4;
+        rb_poll_proceed(state);
+        return;
+    }
+    bool none = answer->problem == RB_PROBLEM_NOT_FOUND;
+    if (!none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE))
+        rb_poll_fail(state, RB_UNAVAILABLE,
+                     "what follows that message id is not stored here, and the relay could not be asked");
+    else if (!take_page(state, entry, messages, none ? 0 : count))
+        rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
+    else
+        rb_poll_proceed(state);
+}
+
+struct rb_poll_entry *rb_poll_to_fetch(struct rb_poll_state *state)
+{
+    if (state->fetched_count >= RB_POLL_MESSAGES_MAX || state->more_fetched)
+        return NULL;
+    for (size_t i = 0; i < state->count; i++)
+        if (state->entries[i].since)
+            return &state->entries[i];
+    return NULL;
+}
+
+/* A topic without a start has to get one first: what is published between the relay's answer and the start would be
+ * lost. */
+void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entry)
+{
+    if (!rb_inbox_anchored(state->sessions->inbox, entry->topic)) {
+        if (!rb_list_linked(&entry->watch.node))
+            rb_inbox_watch(state->sessions->inbox, entry->topic, INT64_MAX, &entry->watch);
+        return;
+    }
+    struct rb_poll_fetch *fetch = calloc(1, sizeof *fetch);
+    if (!fetch) {
+        rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
+        return;
+    }
+    fetch->state = state;
+    fetch->entry = entry;
+    rb_list_init(&fetch->node);
+    rb_list_push(&state->sessions->fetches, &fetch->node);
+    entry->head = entry->topic->head;
+    state->fetch = fetch;
+    int64_t left = state->ends_ms - rb_clock_now_ms(state->sessions->ports->clock);
+    if (rb_account_page(state->account, rb_span_of(entry->topic->name), false, entry->limit, rb_span_of(entry->since),
+                        left > 1 ? left : 1, fetched, fetch) != RB_OK) {
+        state->fetch = NULL;
+        rb_list_remove(&fetch->node);
+        free(fetch);
+        rb_poll_fail(state, RB_UNAVAILABLE, "the relay could not be asked");
+    }
+}

@@ -1,0 +1,99 @@
+"""Taking over a login that the Python client had (R8)."""
+import json
+import subprocess
+
+import pytest
+from pulsar_relay_client import CredentialsFile, HttpRelayClient, RelayAuthManager, RelayTransport, utcnow_iso
+
+import harness
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory):
+    relay = harness.RealRelay(tmp_path_factory.mktemp("relay"))
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def empty_broker(tmp_path):
+    """A broker without a login."""
+    broker = harness.Broker(tmp_path)
+    yield broker
+    if broker.process.alive():
+        broker.stop()
+
+
+@pytest.fixture
+def path(relay, tmp_path):
+    """The credentials file of a program that talks to the relay itself."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "relay_credentials.json"
+    RelayAuthManager(relay.url, harness.USER, harness.PASSWORD, credentials_file=str(path)).get_token()
+    path.chmod(0o600)
+    return path
+
+
+def live_tokens(relay):
+    """Refresh tokens that are live at the relay, but for the asker's own."""
+    own = relay.login()
+    sessions = relay.get("/auth/sessions", own["access_token"]).json()
+    return {session["jti"] for session in sessions} - {own["refresh_token"].split(".")[0]}
+
+
+def start_import(broker, path, wait_s):
+    argv = [harness.BROKER, "login", "main", "--import", str(path), "--import-wait", str(wait_s), "--state",
+            str(broker.state), "--keys", str(broker.keys)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end_import(popen):
+    out, err = popen.communicate(timeout=60)
+    assert popen.returncode == 0, out + err
+    return out
+
+
+def check_taken_over(relay, broker, path, before):
+    """One rotation, by the broker; the file holds a placeholder that works with the broker and holds nothing of the relay's."""
+    harness.wait_for(lambda: broker.account()["generation"] >= 2, 20, "the rotation of the imported token")
+    assert broker.account()["state"] == "active"
+    after = live_tokens(relay)
+    assert len(after - before) == 1, (before, after)
+    assert sorted(p.name for p in path.parent.iterdir() if "credentials" in p.name) == [path.name]
+    file = CredentialsFile(str(path)).load()
+    assert file["relay_url"] == broker.url and file["refresh_token"].split(".")[0] not in after
+    assert path.stat().st_mode & 0o777 == 0o600
+    transport = RelayTransport(file["relay_url"], credentials_file=str(path))
+    assert transport.post_message("imported", {"n": 1})["message_id"]
+
+
+def test_an_imported_login_moves_to_the_broker(relay, empty_broker, path):
+    token = CredentialsFile(str(path)).load()["refresh_token"]
+    before = live_tokens(relay) - {token.split(".")[0]}
+    assert end_import(start_import(empty_broker, path, 1))
+    check_taken_over(relay, empty_broker, path, before)
+    again = subprocess.run([harness.BROKER, "login", "other", "--import", str(path), "--state", str(empty_broker.state)],
+                           capture_output=True, text=True, timeout=60)
+    assert again.returncode == 1 and "placeholder" in again.stderr
+
+
+def test_a_token_that_a_late_user_of_the_file_rotates_is_taken(relay, empty_broker, path):
+    token = CredentialsFile(str(path)).load()["refresh_token"]
+    before = live_tokens(relay) - {token.split(".")[0]}
+    running = start_import(empty_broker, path, 5)
+    harness.wait_for(lambda: not path.exists(), 20, "the file's move")
+    # A program that has read the file before: it rotates the token and writes the file as the client does.
+    rotated = HttpRelayClient(relay.url).exchange_refresh_token(token)
+    CredentialsFile(str(path)).save({"relay_url": relay.url, "refresh_token": rotated["refresh_token"],
+                                     "issued_at": utcnow_iso()})
+    end_import(running)
+    check_taken_over(relay, empty_broker, path, before)
+
+
+def test_a_file_that_others_may_write_to_is_refused(empty_broker, path):
+    path.chmod(0o666)
+    content = path.read_text()
+    running = start_import(empty_broker, path, 1)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and str(path) in err and json.loads(content)["refresh_token"] not in err
+    assert path.read_text() == content and empty_broker.status()["accounts"] == []
