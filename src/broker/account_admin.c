@@ -232,7 +232,7 @@ enum rb_status rb_account_login(struct rb_accounts *accounts, const struct rb_lo
                                 void *arg, struct rb_error *err)
 {
     RB_CLEANUP_FREE char *relay_url = NULL;
-    struct rb_account *same, *old;
+    struct rb_account *same = NULL, *old = NULL;
     enum rb_status status;
     if ((status = check_login(login, err)) != RB_OK ||
         (status = rb_url_normalise(login->relay_url, rb_url_insecure_allowed(), &relay_url, err)) != RB_OK)

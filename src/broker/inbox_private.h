@@ -7,7 +7,8 @@
 #include "event.h"
 #include "gap_rows.h"
 #include "inbox.h"
-#include "inbox_stamp.h"
+#include "seen.h"
+#include "stamp.h"
 #include "message_rows.h"
 #include "relay_id.h"
 

@@ -135,7 +135,7 @@ struct entry *rb_entry_new(struct queue *queue, const struct rb_post_row *row)
     entry->attempts = row->attempts;
     entry->state = (enum rb_post_state)row->state;
     entry->maybe_duplicate = row->maybe_duplicate;
-    entry->stamped = row->stamp.len == STAMP_BYTES;
+    entry->stamped = row->stamp.len == RB_STAMP_BYTES;
     rb_list_init(&entry->waits);
     if (row->expires && !set_expiry(entry, row->expires)) {
         free(entry);

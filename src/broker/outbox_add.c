@@ -6,36 +6,6 @@
 
 enum { BODY_MAX = 1048576 }; /* contract §4 */
 
-void rb_outbox_stamp_hex(const unsigned char stamp[STAMP_BYTES], char ret[STAMP_HEX + 1])
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < STAMP_BYTES; i++) {
-        ret[2 * i] = digit[stamp[i] >> 4];
-        ret[2 * i + 1] = digit[stamp[i] & 15];
-    }
-    ret[STAMP_HEX] = 0;
-}
-
-void rb_outbox_stamp(struct rb_str *out, struct rb_span metadata, const char *stamp)
-{
-    /* The last byte of a checked object, white space aside, is its brace. */
-    while (metadata.len && metadata.at[metadata.len - 1] != '}')
-        metadata.len--;
-    struct rb_json_walk walk = rb_json_walk((struct rb_json_value){RB_JSON_OBJECT, metadata});
-    bool members = metadata.len && rb_json_next(&walk, NULL, NULL);
-    if (metadata.len)
-        rb_str_append(out, metadata.at, metadata.len - 1);
-    else
-        rb_str_add(out, "{");
-    rb_str_addf(out, "%s\"" STAMP_NAME "\":\"%s\"}", members ? "," : "", stamp);
-}
-
-static bool names_stamp(struct rb_span metadata)
-{
-    struct rb_json_value value;
-    return metadata.len && rb_json_member((struct rb_json_value){RB_JSON_OBJECT, metadata}, STAMP_NAME, &value);
-}
-
 static void add_part(crypto_generichash_state *state, struct rb_span part)
 {
     uint64_t len = part.len;
@@ -79,10 +49,10 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
                        (int)BODY_MAX);
     *ret_stamped = false;
     *ret_bytes = (int64_t)bytes;
-    if (!rb_account_stamps(post->account) || names_stamp(post->metadata))
+    if (!rb_account_stamps(post->account) || rb_stamp_names(post->metadata))
         return RB_OK;
     RB_CLEANUP_STR struct rb_str metadata = RB_STR_INIT;
-    rb_outbox_stamp(&metadata, post->metadata, stamp);
+    rb_stamp_put_on(&metadata, post->metadata, stamp);
     if (rb_str_failed(&metadata))
         return rb_fail(err, RB_NO_MEMORY, "out of memory");
     outgoing.metadata = rb_str_span(&metadata);
@@ -94,14 +64,12 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
     return RB_OK;
 }
 
-static enum rb_status check_room(struct rb_outbox *outbox, int64_t bytes, struct rb_error *err)
+bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t rows, int64_t bytes)
 {
     const struct rb_broker_config *config = outbox->ports->config;
     const struct rb_outbox_stats *stats = &outbox->stats;
-    int64_t rows = stats->queued + stats->sending + stats->unknown;
-    if (rows >= config->outbox_rows || stats->open_bytes + bytes > config->outbox_bytes)
-        return rb_fail(err, RB_FULL, "the outbox is full: %lld posts wait for the relay", (long long)rows);
-    return RB_OK;
+    int64_t open = stats->queued + stats->sending + stats->unknown;
+    return open + rows <= config->outbox_rows && stats->open_bytes + bytes <= config->outbox_bytes;
 }
 
 static enum rb_status insert(struct rb_outbox *outbox, const struct rb_post *post, struct rb_post_row *row,
@@ -128,8 +96,8 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
     if (!rb_topic_name_valid(post->topic))
         return rb_fail(err, RB_INVALID, "the topic's name is not valid");
     rb_tick_lead(outbox->ports->tick);
-    unsigned char key[KEY_BYTES], digest[KEY_BYTES], stamp[STAMP_BYTES];
-    char stamp_hex[STAMP_HEX + 1];
+    unsigned char key[KEY_BYTES], digest[KEY_BYTES], stamp[RB_STAMP_BYTES];
+    char stamp_hex[RB_STAMP_HEX + 1];
     struct rb_post_row row = {
         .state = RB_POST_QUEUED,
         .at = rb_clock_wall_ms(outbox->ports->clock),
@@ -153,13 +121,13 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
         row.digest = (struct rb_span){(const char *)digest, sizeof digest};
     }
     rb_random_fill(outbox->ports->random, stamp, sizeof stamp);
-    rb_outbox_stamp_hex(stamp, stamp_hex);
+    rb_stamp_hex(stamp, stamp_hex);
     bool stamped;
     enum rb_status status = measure(post, stamp_hex, &stamped, &row.bytes, err);
-    if (status == RB_OK)
-        status = check_room(outbox, row.bytes, err);
     if (status != RB_OK)
         return status;
+    if (!rb_outbox_has_room(outbox, 1, row.bytes))
+        return rb_fail(err, RB_FULL, "The outbox is full: its posts wait for the relay. Try again later.");
     if (stamped)
         row.stamp = (struct rb_span){(const char *)stamp, sizeof stamp};
     struct queue *queue = NULL;

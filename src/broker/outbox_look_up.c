@@ -142,8 +142,8 @@ static void read_stamp(void *arg, const struct rb_post_row *row)
 {
     struct reading *reading = arg;
     reading->batch = row->batch;
-    if (row->stamp.len == STAMP_BYTES)
-        rb_outbox_stamp_hex((const unsigned char *)row->stamp.at, reading->queue->look_up.stamp);
+    if (row->stamp.len == RB_STAMP_BYTES)
+        rb_stamp_hex((const unsigned char *)row->stamp.at, reading->queue->look_up.stamp);
 }
 
 static void read_newest(void *arg, const struct rb_batch_row *row)
@@ -194,10 +194,7 @@ void rb_look_up_begin(struct queue *queue)
 
 static bool is_ours(const struct look_up *look_up, const struct rb_incoming *message)
 {
-    struct rb_json_value value;
-    return message->metadata.len &&
-           rb_json_member((struct rb_json_value){RB_JSON_OBJECT, message->metadata}, STAMP_NAME, &value) &&
-           rb_json_is(value, look_up->stamp);
+    return rb_stamp_is(message->metadata, look_up->stamp);
 }
 
 /* A failed read: again later, until it has failed for so long that it ends as not found. */

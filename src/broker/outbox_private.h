@@ -19,12 +19,11 @@
 #include "event.h"
 #include "map.h"
 #include "outbox.h"
+#include "stamp.h"
 #include "post_rows.h"
 
-enum { KEY_BYTES = 16, STAMP_BYTES = 16, STAMP_HEX = 2 * STAMP_BYTES, BATCH_KEY_BYTES = 16 };
+enum { KEY_BYTES = 16, BATCH_KEY_BYTES = 16 };
 
-/* The member that we add to a message's metadata (O2). A caller's own of that name is passed through, and its row goes unstamped. */
-#define STAMP_NAME "relay-broker-id"
 
 struct queue;
 
@@ -64,7 +63,7 @@ enum work { WORK_SEND, WORK_LEARN, WORK_LOOK_UP };
 
 struct look_up {
     int64_t post_id;          /* 0: none begun */
-    char stamp[STAMP_HEX + 1];
+    char stamp[RB_STAMP_HEX + 1];
     struct rb_str cursor;     /* empty: from the end that it reads from */
     bool descending;          /* nothing is known of what was there before the attempt */
     int limit, pages, failures;
@@ -159,9 +158,6 @@ void rb_entry_end(struct entry *entry, enum rb_post_state state, struct result *
 bool rb_entry_has_expired(const struct entry *entry);
 
 /* --- outbox_add.c --- */
-/* Appends the metadata with the stamp (hex) as its last member. */
-void rb_outbox_stamp(struct rb_str *out, struct rb_span metadata, const char *stamp);
-void rb_outbox_stamp_hex(const unsigned char stamp[STAMP_BYTES], char ret[STAMP_HEX + 1]);
 
 /* --- outbox_key.c --- */
 enum rb_status rb_keys_load(struct rb_outbox *outbox);

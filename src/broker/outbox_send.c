@@ -365,7 +365,7 @@ static void on_posted(void *arg, const struct rb_answer *answer, const struct rb
 struct sending {
     struct queue *queue;
     struct rb_span token;
-    char stamp[STAMP_HEX + 1]; /* "": none */
+    char stamp[RB_STAMP_HEX + 1]; /* "": none */
     char key[2 * BATCH_KEY_BYTES + 1];
     int64_t batch, ttl;
     enum rb_status status;
@@ -376,8 +376,8 @@ static void read_post(void *arg, const struct rb_post_row *row)
     struct sending *sending = arg;
     sending->batch = row->batch;
     sending->ttl = row->ttl;
-    if (row->stamp.len == STAMP_BYTES)
-        rb_outbox_stamp_hex((const unsigned char *)row->stamp.at, sending->stamp);
+    if (row->stamp.len == RB_STAMP_BYTES)
+        rb_stamp_hex((const unsigned char *)row->stamp.at, sending->stamp);
 }
 
 static void read_batch(void *arg, const struct rb_batch_row *row)
@@ -392,7 +392,7 @@ static void call_with_body(void *arg, struct rb_span metadata, struct rb_span pa
     struct queue *queue = sending->queue;
     RB_CLEANUP_STR struct rb_str stamped = RB_STR_INIT;
     if (sending->stamp[0]) {
-        rb_outbox_stamp(&stamped, metadata, sending->stamp);
+        rb_stamp_put_on(&stamped, metadata, sending->stamp);
         if (rb_str_failed(&stamped)) {
             sending->status = RB_NO_MEMORY;
             return;

@@ -1,6 +1,6 @@
 #include "poll_private.h"
 
-#include "inbox_stamp.h"
+#include "stamp.h"
 
 /* What a `since` names and is not here is read from the relay and handed on without being stored. */
 

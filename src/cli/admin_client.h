@@ -46,11 +46,12 @@ enum rb_status rb_client_call(struct rb_client *client, const struct rb_call *ca
 enum rb_status rb_client_json(struct rb_client *client, const char *method, const char *path, json_t *body,
                               json_t **ret, struct rb_error *err);
 
-/* The sentence in an error's body: RFC 9457, or the relay's own shapes; else one about the status. RB_BUSY: it may work later (5xx);
- * else RB_DENIED. */
+/* The sentence in an error's body: RFC 9457, or the relay's own shapes; else one about the status. RB_BUSY: it may work
+ * later (5xx); else RB_DENIED. */
 enum rb_status rb_reply_refused(const struct rb_reply *reply, struct rb_error *err);
 
-/* Opens a session on the wire face for that user name and appends its access placeholder, or with `refresh` the refresh one. */
+/* Opens a session on the wire face for that user name and appends its access placeholder, or with `refresh` the refresh
+ * one. */
 enum rb_status rb_client_sign_in(struct rb_client *client, const char *username, bool refresh, struct rb_str *out,
                                  struct rb_error *err);
 /* Ends it. */

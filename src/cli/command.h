@@ -1,5 +1,5 @@
-/* Command: the program's subcommands, one file each, and how they end. Each takes the arguments after its name and returns the
- * exit status; what went wrong is on standard error, one sentence. */
+/* Command: the program's subcommands, one file each, and how they end. Each takes the arguments after its name and
+ * returns the exit status; what went wrong is on standard error, one sentence. */
 #ifndef RB_COMMAND_H
 #define RB_COMMAND_H
 

@@ -1,5 +1,5 @@
-/* Config: the daemon's configuration file, read with libConfuse. Every key is a row of a table (config_keys.c) with its kind and
- * range, so that an unknown key or a bad value is refused with file, line, key and what is allowed. */
+/* Config: the daemon's configuration file, read with libConfuse. Every key is a row of a table (config_keys.c) with its
+ * kind and range, so that an unknown key or a bad value is refused with file, line, key and what is allowed. */
 #ifndef RB_CONFIG_H
 #define RB_CONFIG_H
 
@@ -57,8 +57,8 @@ extern const char *const rb_config_default_listen[];
 void rb_config_init(struct rb_config *config);
 void rb_config_free(struct rb_config *config);
 
-/* Reads the file into an initialised config. RB_DENIED: not readable, or writable by others than root and the caller; RB_INVALID:
- * not a regular file, or a rule is broken. What was read before the failure stays in the config. */
+/* Reads the file into an initialised config. RB_DENIED: not readable, or writable by others than root and the caller;
+ * RB_INVALID: not a regular file, or a rule is broken. What was read before the failure stays in the config. */
 enum rb_status rb_config_read(struct rb_config *config, const char *path, struct rb_error *err);
 
 /* The same in the units of those who use it. */

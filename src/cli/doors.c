@@ -234,6 +234,26 @@ static enum rb_status open_sockets(struct rb_doors *doors, const struct rb_confi
     return add_opening(doors, admin, &address, fd, 0, true, err);
 }
 
+/* Tells a door where it opens, for status. */
+static enum rb_status name_openings(struct rb_doors *doors, struct rb_config_door *door, struct rb_error *err)
+{
+    char **listen = calloc(doors->opening_count + 1, sizeof *listen);
+    if (!listen)
+        return no_memory(err);
+    door->door.listen = listen;
+    for (size_t i = 0; i < doors->opening_count; i++) {
+        const struct opening *opening = &doors->openings[i];
+        if (opening->door != door)
+            continue;
+        struct rb_str text = RB_STR_INIT;
+        rb_address_print(&opening->address, opening->port, &text);
+        if (!(*listen = rb_str_steal(&text)))
+            return no_memory(err);
+        listen++;
+    }
+    return RB_OK;
+}
+
 enum rb_status rb_doors_open(struct rb_config *config, const struct rb_texts *listen, const char *admin_socket,
                              struct rb_doors **ret, struct rb_error *err)
 {
@@ -243,6 +263,8 @@ enum rb_status rb_doors_open(struct rb_config *config, const struct rb_texts *li
     enum rb_status status = take_doors(doors, config, err);
     if (status == RB_OK)
         status = open_sockets(doors, config, listen, admin_socket, err);
+    for (size_t i = 0; i < doors->count && status == RB_OK; i++)
+        status = name_openings(doors, &doors->all[i], err);
     if (status != RB_OK) {
         rb_doors_free(doors);
         return status;

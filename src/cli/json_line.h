@@ -4,8 +4,8 @@
 
 #include "json_span.h"
 
-/* Appends the value's own bytes without the white space between tokens; DEL, C1 and bidi controls inside strings are written
- * as \u escapes, which mean the same (D8). */
+/* Appends the value's own bytes without the white space between tokens; DEL, C1 and bidi controls inside strings are
+ * written as \u escapes, which mean the same (D8). */
 void rb_json_line(struct rb_str *out, struct rb_json_value value);
 
 #endif

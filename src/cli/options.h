@@ -50,12 +50,14 @@ struct rb_usage {
         "keys", "DIR", RB_OPTION_TEXT, (target), 0, 0, "the key folder (default: the state folder's name with -keys)" \
     }
 
-/* RB_INVALID: wrong usage, with a sentence. `*ret_help`: --help was asked for, and nothing else was looked at after it. */
+/* RB_INVALID: wrong usage, with a sentence. `*ret_help`: --help was asked for, and nothing else was looked at after it.
+ * */
 enum rb_status rb_options_read(const struct rb_usage *usage, int argc, char **argv, struct rb_texts *ret_operands,
                                bool *ret_help, struct rb_error *err);
 void rb_options_help(const struct rb_usage *usage, struct rb_str *out);
 
-/* Both with what a user sees. False: the subcommand ends with `*ret_exit`. `ret_operands` may be NULL when there are none. */
+/* Both with what a user sees. False: the subcommand ends with `*ret_exit`. `ret_operands` may be NULL when there are
+ * none. */
 bool rb_options_parse(const struct rb_usage *usage, int argc, char **argv, struct rb_texts *ret_operands,
                       int *ret_exit);
 

@@ -14,8 +14,8 @@ struct rb_paths {
 };
 
 /* `state`: else $RELAY_BROKER_STATE, else /var/lib/relay-broker for root, $XDG_STATE_HOME/relay-broker or
- * ~/.local/state/relay-broker for others. `keys`: else the state folder's name with "-keys". Both may be NULL. Nothing is made.
- * RB_INVALID: an empty name, "/", one inside the other, or no home to look in. */
+ * ~/.local/state/relay-broker for others. `keys`: else the state folder's name with "-keys". Both may be NULL. Nothing
+ * is made. RB_INVALID: an empty name, "/", one inside the other, or no home to look in. */
 enum rb_status rb_paths_find(const char *state, const char *keys, uid_t uid, struct rb_paths *ret,
                              struct rb_error *err);
 void rb_paths_free(struct rb_paths *paths);

@@ -185,7 +185,8 @@ static enum rb_status poll_for(struct poll *poll, int64_t timeout_s, struct rb_e
     }
 }
 
-/* Goes on after a daemon's restart: ids seen are told again, so nothing is left out. What is refused at the first time ends it. */
+/* Goes on after a daemon's restart: ids seen are told again, so nothing is left out. What is refused at the first time
+ * ends it. */
 static enum rb_status follow(struct poll *poll, struct rb_error *err)
 {
     bool worked = false, told = false;

@@ -35,6 +35,7 @@ void rb_door_free(struct rb_door *door)
 {
     free(door->name);
     free(door->uids);
+    free_strings(door->listen);
     free_strings(door->accounts);
     free_strings(door->post_topics);
     free_strings(door->poll_topics);

@@ -11,6 +11,7 @@
 
 struct rb_door {
     char *name;              /* "default", or the configuration section's */
+    char **listen;           /* NULL-terminated addresses it opens at, as shown to people; NULL: none yet */
     bool any_uid;            /* `uids = any`: said in status */
     uid_t *uids;             /* besides the daemon's own and root; may be empty */
     size_t uid_count;

@@ -10,6 +10,7 @@ enum { DEFAULT_WAIT_MS = 10000, MAX_WAIT_S = 60, KEY_MAX = 255 };
 
 struct posting {
     struct rb_post_wait wait;
+    struct rb_face_context *context;
     struct rb_http_request *request;
     const struct rb_posting_answers *answers;
 };
@@ -46,11 +47,19 @@ static void on_done(struct rb_post_wait *wait, enum rb_status committed, const s
     free(posting);
 }
 
+/* The caller has gone, or the server stops. A row on disk will be sent, so it is answered as what it is; one that is not there yet
+ * gets no answer at all: nothing could be promised. */
 static void on_gone(struct rb_http_request *request, void *arg)
 {
     struct posting *posting = arg;
+    struct rb_post_view view;
+    struct rb_face_context *context = posting->context;
     rb_outbox_wait_cancel(&posting->wait);
-    rb_http_answer(request, 503, NULL, (struct rb_span){0});
+    if (!rb_store_dirty(rb_tick_store(context->tick)) &&
+        rb_outbox_view(context->broker->outbox, posting->wait.id, &view) == RB_OK)
+        posting->answers->answer(request, RB_OK, &view);
+    else
+        rb_http_drop(request);
     free(posting);
 }
 
@@ -92,6 +101,7 @@ void rb_posting_start(struct rb_face_context *context, struct rb_http_request *r
         answers->refuse(request, status, err.text);
         return;
     }
+    posting->context = context;
     posting->request = request;
     posting->answers = answers;
     posting->wait.done = on_done;

@@ -18,12 +18,15 @@ static json_t *door_json(const struct rb_door *door)
     json_t *accounts = door->accounts ? json_array() : json_string("all");
     for (char **name = door->accounts; name && *name; name++)
         json_array_append_new(accounts, json_string(*name));
+    json_t *listen = json_array();
+    for (char **address = door->listen; address && *address; address++)
+        json_array_append_new(listen, json_string(*address));
     json_t *faces = json_array();
     if (door->wire)
         json_array_append_new(faces, json_string("wire"));
     if (door->broker)
         json_array_append_new(faces, json_string("broker"));
-    return json_pack("{ss so so so sb}", "name", door->name, "uids", uids, "accounts", accounts, "faces", faces,
+    return json_pack("{ss so so so so sb}", "name", door->name, "listen", listen, "uids", uids, "accounts", accounts, "faces", faces,
                      "topic_changes", door->topic_changes);
 }
 
@@ -82,10 +85,19 @@ static json_t *http_json(struct rb_face_context *context)
                      "connections", (int)stats.connections, "parked", (int)stats.parked);
 }
 
-static void add_event(void *arg, int64_t wall_ms, int64_t account, struct rb_span kind, struct rb_span text)
+struct event_list {
+    struct rb_face_context *context;
+    json_t *list;
+};
+
+static void add_event(void *arg, int64_t wall_ms, int64_t account_id, struct rb_span kind, struct rb_span text)
 {
-    json_array_append_new(arg, json_pack("{sI sI ss% ss%}", "at", (json_int_t)(wall_ms / 1000), "account",
-                                         (json_int_t)account, "kind", kind.at, kind.len, "text", text.at, text.len));
+    struct event_list *events = arg;
+    struct rb_account *account = rb_account_by_id(events->context->broker->accounts, account_id);
+    json_array_append_new(events->list,
+                          json_pack("{sI so ss% ss%}", "at", (json_int_t)(wall_ms / 1000), "account",
+                                    account ? json_string(rb_account_name(account)) : json_null(), "kind", kind.at,
+                                    kind.len, "text", text.at, text.len));
 }
 
 json_t *rb_status_json(struct rb_face_context *context, bool admin)
@@ -104,7 +116,8 @@ json_t *rb_status_json(struct rb_face_context *context, bool admin)
     json_t *doors = json_array(), *events = json_array();
     for (size_t i = 0; i < context->door_count; i++)
         json_array_append_new(doors, door_json(context->doors[i]));
-    rb_events_each(context->broker->events, EVENTS_SHOWN, add_event, events);
+    struct event_list shown = {context, events};
+    rb_events_each(context->broker->events, EVENTS_SHOWN, add_event, &shown);
     json_object_update_new(tree, json_pack("{si sI ss so so s{ss}}", "pid", (int)getpid(), "started",
                                            (json_int_t)(context->started_wall_ms / 1000), "state_dir",
                                            context->state_dir, "doors", doors, "events", events, "vault", "source",

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "account.h"
-#include "inbox_stamp.h"
+#include "stamp.h"
 #include "message_body.h"
 #include "outbox.h"
 #include "wire.h"

@@ -126,7 +126,7 @@ static bool is_this_machine(const char *host)
 
 enum rb_status rb_url_normalise(const char *text, bool allow_insecure, char **ret, struct rb_error *err)
 {
-    struct rb_span rest = rb_span_of(text), authority;
+    struct rb_span rest = rb_span_of(text), authority = {0};
     struct parts parts = {0};
     if (rest.len > URL_MAX)
         return rb_fail(err, RB_INVALID, "the relay URL is longer than %d bytes", URL_MAX);

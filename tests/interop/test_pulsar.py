@@ -126,6 +126,7 @@ HANDLER = textwrap.dedent("""
 """)
 
 
+@pytest.mark.parametrize("peers", ["memory"], indirect=True)
 def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every_job(peers, pulsar, handlers, prefix):
     """Released Galaxy keeps its cursor in memory only."""
     def start(log):

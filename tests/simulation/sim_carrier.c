@@ -17,6 +17,7 @@ enum stage { STAGE_GOING, STAGE_AT_RELAY, STAGE_COMING, STAGE_CUT };
 struct sending {
     struct rb_list node;
     struct rb_str what;
+    struct rb_str path; /* of the look that has to come before it is sent again */
     bool in_flight, unknown, looked;
     int64_t ended_ms;
 };
@@ -62,6 +63,7 @@ static void sending_list_free(struct rb_list *list)
     for (struct rb_list *node; (node = rb_list_pop(list));) {
         struct sending *sending = RB_CONTAINER(node, struct sending, node);
         rb_str_free(&sending->what);
+        rb_str_free(&sending->path);
         free(sending);
     }
 }
@@ -99,13 +101,16 @@ static void watch_refresh(struct world *world, struct flight *flight)
 
 static void watch_post(struct world *world, struct flight *flight)
 {
-    struct rb_json_value body, metadata, stamp;
+    struct rb_json_value body, metadata, stamp, topic;
     if (rb_json_check(rb_str_span(&flight->body), 300, &body, NULL) != RB_JSON_FINE)
         return;
     flight->is_post = true;
-    if (!rb_json_member(body, "metadata", &metadata) || !rb_json_member(metadata, "relay-broker-id", &stamp))
+    if (!rb_json_member(body, "metadata", &metadata) || !rb_json_member(metadata, "relay-broker-id", &stamp) ||
+        !rb_json_member(body, "topic", &topic))
         return;
     struct sending *sending = sending_find(&world->attempts, stamp.text);
+    rb_str_reset(&sending->path);
+    rb_str_addf(&sending->path, "/api/v1/topics/%.*s/", (int)topic.text.len - 2, topic.text.at + 1);
     if (sending->in_flight)
         world_fail(world, "P3: a post was sent while its first attempt was under way");
     else if (sending->unknown && world->now_ms - sending->ended_ms < rb_broker_config_default.unknown_wait_ms)
@@ -129,8 +134,10 @@ static void watch(struct world *world, struct flight *flight)
     else if (strcmp(flight->method, "POST") == 0 && path_begins(flight, "/api/v1/messages"))
         watch_post(world, flight);
     else if (path_begins(flight, "/api/v1/topics/"))
-        RB_LIST_EACH(&world->attempts, node)
-            RB_CONTAINER(node, struct sending, node)->looked = true;
+        RB_LIST_EACH(&world->attempts, node) {
+            struct sending *sending = RB_CONTAINER(node, struct sending, node);
+            sending->looked |= path_begins(flight, sending->path.at);
+        }
 }
 
 static void flight_free(struct flight *flight)
@@ -202,8 +209,12 @@ static void on_poll_ready(void *arg, struct rb_model_answer *answer)
 
 static void note_rotation(struct flight *flight)
 {
-    if ((flight->is_refresh || path_begins(flight, "/auth/login")) && flight->answer.status == 200)
+    if (flight->answer.status != 200)
+        return;
+    if (flight->is_refresh || path_begins(flight, "/auth/login"))
         flight->world->lost_rotation = true;
+    if (path_begins(flight, "/auth/login"))
+        flight->world->orphan_chains++;
 }
 
 /* The relay gets the request. True: its answer is in flight->answer. */

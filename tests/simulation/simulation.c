@@ -490,7 +490,7 @@ static bool settled(struct run *run)
     if (run->logged_out) {
         size_t tokens, chains;
         rb_model_live_tokens(world->model, "user", &tokens, &chains);
-        return tokens == 0;
+        return chains <= world->orphan_chains;
     }
     struct rb_outbox_stats outbox;
     rb_outbox_stats(world->broker->outbox, &outbox);

@@ -81,6 +81,7 @@ struct world {
     struct rb_list flights;
     struct rb_list refreshes, attempts;  /* what the carrier remembers of tokens and posts, for P1 */
     bool lost_rotation;          /* the relay rotated a token and the answer never reached the broker */
+    size_t orphan_chains;        /* logins that the relay granted and nobody heard of */
     uint64_t requests;
 
     struct rb_engine *engine;

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inbox_stamp.h"
+#include "seen.h"
+#include "stamp.h"
 #include "relay_id.h"
 #include "scene.h"
 

@@ -101,8 +101,10 @@ static const struct {
     const char *body, *sentence;
     enum rb_status means;
 } refusals[] = {
-    {404, "{\"type\":\"t\",\"title\":\"Not Found\",\"status\":404,\"detail\":\"No such account.\"}", "No such account.", RB_DENIED},
-    {422, "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"A topic is missing.\"}]}", "A topic is missing.", RB_DENIED},
+    {404, "{\"type\":\"t\",\"title\":\"Not Found\",\"status\":404,\"detail\":\"No such account.\"}", "No such account.",
+     RB_DENIED},
+    {422, "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"A topic is missing.\"}]}",
+     "A topic is missing.", RB_DENIED},
     {503, "{\"error\":\"UNAVAILABLE\",\"message\":\"No login now.\"}", "No login now.", RB_BUSY},
     {503, "", "The daemon is stopping, or has too much to do: try again.", RB_BUSY},
     {500, "<html>", "The daemon answered with status 500 and no reason.", RB_BUSY},

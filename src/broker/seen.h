@@ -1,7 +1,7 @@
-/* Inbox stamp: the id of our own that a broker's outbox puts into a message's metadata (O2), as the receiving side
- * sees it: taken off before handing out, and remembered, so that a second copy of the same post is dropped. */
-#ifndef RB_INBOX_STAMP_H
-#define RB_INBOX_STAMP_H
+/* Seen: what a topic has given already, so that a second copy is dropped: the stamps of our own posts (O2), and the message ids
+ * held when a topic is read again from its beginning (I3). */
+#ifndef RB_SEEN_H
+#define RB_SEEN_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,12 +9,6 @@
 
 #include "message_rows.h"
 #include "str.h"
-
-/* Appends the metadata without its stamp: the relay's bytes, with the one member cut out. Nothing is appended for
- * metadata that is empty then, or was ("{}"). `*ret_found`: there was a stamp, now in `ret_stamp`. Metadata that is
- * no JSON object is appended as it is. RB_NO_MEMORY when `out` has failed. */
-enum rb_status rb_stamp_take_off(struct rb_span metadata, struct rb_str *out, unsigned char ret_stamp[RB_STAMP_BYTES],
-                                 bool *ret_found);
 
 /* The newest few thousand stamps of a topic. */
 enum { RB_STAMPS_KEPT = 4096 };
