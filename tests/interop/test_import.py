@@ -39,9 +39,9 @@ def live_tokens(relay):
     return {session["jti"] for session in relay.get("/auth/sessions", relay.watcher["access_token"]).json()}
 
 
-def start_import(broker, path, wait_s):
+def start_import(broker, path, wait_s, *options):
     argv = [harness.BROKER, "login", "main", "--import", str(path), "--import-wait", str(wait_s), "--state",
-            str(broker.state), "--keys", str(broker.keys)]
+            str(broker.state), "--keys", str(broker.keys), *options]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -86,6 +86,36 @@ def test_a_token_that_a_late_user_of_the_file_rotates_is_taken(relay, empty_brok
                                      "issued_at": utcnow_iso()})
     end_import(running)
     check_taken_over(relay, empty_broker, path, before)
+
+
+def test_an_import_of_a_dead_token_says_so(empty_broker, path):
+    content = json.loads(path.read_text())
+    content["refresh_token"] = content["refresh_token"][:-4] + "dead"
+    path.write_text(json.dumps(content))
+    running = start_import(empty_broker, path, 1)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and err, out
+    assert content["refresh_token"] not in out + err
+
+
+def test_an_import_that_cannot_trust_the_relay_leaves_the_login_in_the_file(empty_broker, tmp_path):
+    """Else the only copy would lie in a daemon that cannot use it."""
+    tmp_path.chmod(0o700)
+    tls = harness.Tls(tmp_path)
+    relay = harness.RealRelay(tmp_path, tls=tls)
+    try:
+        path = tmp_path / "relay_credentials.json"
+        CredentialsFile(str(path)).save({"relay_url": relay.url, "refresh_token": relay.login()["refresh_token"],
+                                         "issued_at": utcnow_iso()})
+        content = path.read_text()
+        running = start_import(empty_broker, path, 1)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 1 and "certificate" in err.lower(), err
+        assert path.read_text() == content
+        assert end_import(start_import(empty_broker, path, 1, "--ca-file", str(tls.ca)))
+        harness.wait_for(lambda: empty_broker.account()["refreshes"] == 1, 20, "the rotation of the imported token")
+    finally:
+        relay.stop()
 
 
 def test_a_file_that_others_may_write_to_is_refused(empty_broker, path):

@@ -69,7 +69,7 @@ struct run {
 
 /* Where the crashes and faults fell, over all seeds. */
 static struct {
-    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, restored, logged_out, graceful,
+    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, logged_out, graceful, relay_restarts, revoked_upstream,
         posts, messages, requests, boots, crashes, lost_logins;
 } hits;
 static const char *const chain_states[] = {"active", "rotating", "uncertain", "dead", "revoking", "revoked", "held"};
@@ -428,6 +428,16 @@ static void act_weather(struct run *run)
         if (world_chance(world, 400))
             *chances[i] = (int)world_between(world, 0, badness == 3 ? 400 : 60);
     weather->down = world_chance(world, 60);
+    if (world->config.flavour == RB_FLAVOUR_VALKEY && world_chance(world, 150)) {
+        world_trace(world, "the relay restarts");
+        rb_model_restart(world->model);
+        hits.relay_restarts++;
+    }
+    if (run->keep_password && world_chance(world, 80)) {
+        world_trace(world, "an administrator revokes every chain");
+        rb_model_revoke_all(world->model, "user");
+        hits.revoked_upstream++;
+    }
     rb_model_waiter_gap(world->model, world_chance(world, 500));
     rb_model_waiter_shuffle(world->model, world_chance(world, 500) ? 200 : 0);
 }
@@ -675,6 +685,9 @@ static bool print_hits(uint64_t seeds)
         {"sync failed", hits.io_error},
         {"graceful stop", hits.graceful},
         {"logout", hits.logged_out},
+        {"crash with a chain revoking", hits.chain[4]},
+        {"relay restarted", hits.relay_restarts},
+        {"chains revoked by an administrator", hits.revoked_upstream},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         printf("  %-40s %llu\n", rows[i].name, (unsigned long long)rows[i].count);

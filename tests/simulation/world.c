@@ -73,6 +73,9 @@ static void die(struct world *world)
         return;
     if (world->on_death)
         world->on_death(world, world->on_death_arg);
+    /* A login that was granted while the disk was full dies with the process: nobody was told of it. */
+    if (world->up && rb_tick_has_waiting_facts(rb_engine_tick(world->engine)))
+        world->orphan_chains++;
     world->dead = true;
     world->crash_in = 0;
     sim_vfs_crash(world->vfs);
