@@ -307,11 +307,15 @@ class Broker:
         """How many local polls wait."""
         return requests.get(self.url + "/messages/poll/stats", timeout=10).json()["active_connections"]
 
-    def placeholder(self, user=USER):
+    def wire_login(self, user=USER, password="any will do"):
+        """The token response: placeholders."""
         response = requests.post(self.url + "/auth/login", timeout=20,
-                                 data={"username": user, "password": "x", "grant_type": "password"})
+                                 data={"username": user, "password": password, "grant_type": "password"})
         assert response.status_code == 200, response.text
-        return response.json()["access_token"]
+        return response.json()
+
+    def placeholder(self, user=USER):
+        return self.wire_login(user)["access_token"]
 
     def post(self, topic, payload, headers=None, session=requests, **fields):
         return session.post(self.url + "/api/v1/messages", json={"topic": topic, "payload": payload, **fields},

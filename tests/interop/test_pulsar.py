@@ -61,19 +61,24 @@ def prefix(topic):
     return topic
 
 
+def daemon_login(peers, folder):
+    """The two ways of the daemon's configuration: as README says it, and with a credentials file."""
+    if peers.tls:
+        return {"message_queue_username": "main", "message_queue_password": "unused"}
+    folder.chmod(0o700)
+    path = folder / "relay_credentials.json"
+    RelayAuthManager(peers.url, harness.USER, harness.PASSWORD, credentials_file=str(path)).get_token()
+    return {"message_queue_credentials_file": str(path)}
+
+
 @pytest.fixture
 def pulsar(peers, prefix, tmp_path):
-    tmp_path.chmod(0o700)
-    path = tmp_path / "relay_credentials.json"
-    RelayAuthManager(peers.url, harness.USER, harness.PASSWORD, credentials_file=str(path)).get_token()
-    pulsar = Pulsar(tmp_path, message_queue_url=peers.url, message_queue_credentials_file=str(path),
-                    relay_topic_prefix=prefix)
-    bearer = {"Authorization": f"Bearer {peers.broker.placeholder()}"}
+    pulsar = Pulsar(tmp_path, message_queue_url=peers.url, relay_topic_prefix=prefix, **daemon_login(peers, tmp_path))
     url = f"{peers.url}/api/v1/topics/{prefix}_pulsar_capabilities/messages?limit=1&order=desc"
 
     def snapshot():
         assert pulsar.process.alive(), pulsar.process.text()[-4000:]
-        answer = requests.get(url, headers=bearer, timeout=20)
+        answer = requests.get(url, timeout=20, headers={"Authorization": f"Bearer {peers.broker.placeholder()}"})
         return answer.json()["messages"] if answer.status_code == 200 else None
 
     pulsar.capabilities = harness.wait_for(snapshot, 60, "the capability snapshot")[0]["payload"]
@@ -82,35 +87,37 @@ def pulsar(peers, prefix, tmp_path):
 
 
 @pytest.fixture
-def handlers(peers, prefix):
+def handler(peers, prefix):
+    """Makes handlers: with user name and password, or with a refresh token kept elsewhere."""
     made = []
 
-    def make(count):
-        for _ in range(count):
-            made.append(Handler(relay_url=peers.url, relay_username=harness.USER, relay_password=harness.PASSWORD,
-                                relay_topic_prefix=prefix))
-        return made
+    def make(**login):
+        login = login or {"relay_username": "main", "relay_password": "unused"}
+        made.append(Handler(relay_url=peers.url, relay_topic_prefix=prefix, **login))
+        return made[-1]
 
     yield make
-    for handler in made:
-        handler.manager.shutdown()
+    for one in made:
+        one.manager.shutdown()
 
 
-def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, handlers):
-    first, second = handlers(2)
+def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, handler):
+    rotated = []
+    first = handler()
+    second = handler(relay_refresh_token=peers.broker.wire_login()["refresh_token"], on_refresh_token_rotated=rotated.append)
     first.listen()
     second.listen()
     harness.wait_for(lambda: peers.broker.parked() >= 3, 20, "the polls of the daemon and of two handlers")
     jobs = [str(n) for n in range(JOBS)]
     for number, job in enumerate(jobs):
         (first if number % 2 else second).launch(job, pulsar.folder, f"echo this is job {job}")
-    for handler in (first, second):
-        harness.wait_for(lambda: handler.completed(jobs), 60, "ten jobs")
+    for one in (first, second):
+        harness.wait_for(lambda: one.completed(jobs), 60, "ten jobs")
         for job in jobs:
-            last = handler.statuses[job][-1]
+            last = one.statuses[job][-1]
             assert last["status"] == "complete" and last["returncode"] == 0, last
             assert f"this is job {job}" in last["stdout"] + last["job_stdout"], last
-    assert pulsar.capabilities["published_at"]
+    assert pulsar.capabilities["published_at"] and len(rotated) == 1
 
 
 HANDLER = textwrap.dedent("""
@@ -127,19 +134,21 @@ HANDLER = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("peers", ["memory"], indirect=True)
-def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every_job(peers, pulsar, handlers, prefix):
+def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every_job(peers, pulsar, handler, prefix):
     """Released Galaxy keeps its cursor in memory only."""
     def start(log):
         return harness.Process([harness.PYTHON, "-c", HANDLER, peers.url, harness.USER, harness.PASSWORD, prefix],
                                pulsar.folder / log)
 
-    [launcher] = handlers(1)
+    launcher = handler()
     running = start("first handler")
     try:
         harness.wait_for(lambda: peers.broker.parked() >= 2, 20, "the polls of the daemon and of the handler")
+        jobs = [str(n) for n in range(6)]
+        launcher.launch(jobs[0], pulsar.folder, "true")
+        harness.wait_for(lambda: f"complete {jobs[0]}" in running.text(), 30, "the first job")
         running.kill()
-        jobs = [str(n) for n in range(5)]
-        for job in jobs:
+        for job in jobs[1:]:
             launcher.launch(job, pulsar.folder, "true")
         url = f"{peers.url}/api/v1/topics/{prefix}_job_status_update/messages?limit=100"
 
@@ -150,7 +159,7 @@ def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every
 
         harness.wait_for(all_reported, 60, "the daemon's reports")
         running = start("second handler")
-        harness.wait_for(lambda: {f"complete {job}" for job in jobs} <= set(running.text().splitlines()), 30,
+        harness.wait_for(lambda: {f"complete {job}" for job in jobs[1:]} <= set(running.text().splitlines()), 30,
                          "what happened while no handler was there")
     finally:
         running.kill()

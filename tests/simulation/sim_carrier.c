@@ -341,6 +341,10 @@ static void on_flight_timer(struct rb_timer *timer)
                     path_begins(flight, "/messages/") ? " " : "",
                     path_begins(flight, "/messages/") ? (int)flight->answer.body.len : 0, flight->answer.body.at);
         uint64_t slots = world->slot_writes;
+        if (path_begins(flight, "/auth/login") && flight->answer.status == 200) {
+            world->login_granted = true;
+            world->login_granted_ms = world->now_ms;
+        }
         end_exchange(flight, RB_DELIVERY_ANSWER);
         /* Died with the answer in its hands, before the slot was written. */
         if (world->dead && world->slot_writes == slots)

@@ -82,6 +82,8 @@ struct world {
     struct rb_list refreshes, attempts;  /* what the carrier remembers of tokens and posts, for P1 */
     bool lost_rotation;          /* the relay rotated a token and the answer never reached the broker */
     size_t orphan_chains;        /* logins that the relay granted and nobody heard of */
+    bool login_granted;          /* the broker has had the answer of a login since its last death, at: */
+    int64_t login_granted_ms;
     uint64_t requests;
 
     struct rb_engine *engine;
