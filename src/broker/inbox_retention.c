@@ -138,8 +138,10 @@ static void tell_full(struct rb_inbox *inbox)
 {
     bool full = rb_inbox_is_full(inbox);
     if (full && !inbox->told_full)
-        rb_event(inbox->events, 0, "inbox_full",
-                 "the inbox is full; nothing more is read until readers confirm what is stored, or it gets too old");
+        rb_event(inbox->events, 0, "inbox_full", "%s",
+                 inbox->no_room ? "the disk is full; nothing more is read until there is room"
+                                : "the inbox is full; nothing more is read until readers confirm what is stored, or "
+                                  "it gets too old");
     inbox->told_full = full;
 }
 

@@ -13,34 +13,26 @@ enum rb_status rb_account_rows_new(struct rb_store *store, struct rb_account_row
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
     rows->store = store;
-    const struct {
-        const char *sql;
-        sqlite3_stmt **statement;
-    } statements[] = {
-        {"SELECT id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, retired, stamp,"
+    const struct rb_statement statements[] = {
+        {&rows->each, "SELECT id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, retired, stamp,"
          " password IS NOT NULL, access_token, access_expires, access_lifetime, access_chain, access_generation"
-         " FROM account ORDER BY id",
-         &rows->each},
-        {"INSERT INTO account(id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, "
+         " FROM account ORDER BY id"},
+        {&rows->save, "INSERT INTO account(id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, "
          "retired,"
          " stamp) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
          " ON CONFLICT(id) DO UPDATE SET name = excluded.name, relay_url = excluded.relay_url,"
          " username = excluded.username, sub = excluded.sub, ca_file = excluded.ca_file, state = excluded.state,"
          " epoch = excluded.epoch, incarnation = excluded.incarnation, retired = excluded.retired, stamp = "
-         "excluded.stamp",
-         &rows->save},
-        {"UPDATE account SET access_token = ?2, access_expires = ?3, access_lifetime = ?4, access_chain = ?5,"
-         " access_generation = ?6 WHERE id = ?1",
-         &rows->set_access},
-        {"UPDATE account SET password = ?2 WHERE id = ?1", &rows->set_password},
-        {"SELECT password FROM account WHERE id = ?", &rows->password},
+         "excluded.stamp"},
+        {&rows->set_access, "UPDATE account SET access_token = ?2, access_expires = ?3, access_lifetime = ?4, access_chain = ?5,"
+         " access_generation = ?6 WHERE id = ?1"},
+        {&rows->set_password, "UPDATE account SET password = ?2 WHERE id = ?1"},
+        {&rows->password, "SELECT password FROM account WHERE id = ?"},
     };
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
-        enum rb_status status = rb_store_prepare(store, statements[i].sql, statements[i].statement, err);
-        if (status != RB_OK) {
-            free(rows);
-            return status;
-        }
+    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
     }
     *ret = rows;
     return RB_OK;

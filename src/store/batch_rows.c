@@ -7,22 +7,14 @@ struct rb_batch_rows {
 
 static enum rb_status prepare(struct rb_batch_rows *rows, struct rb_error *err)
 {
-    const struct {
-        sqlite3_stmt **statement;
-        const char *sql;
-    } all[] = {
+    const struct rb_statement all[] = {
         {&rows->insert, "INSERT INTO batch(id, account, key, state, started, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
         {&rows->update, "UPDATE batch SET state = ?2, started = ?3, newest = CASE WHEN ?4 THEN ?5 ELSE newest END"
                         " WHERE id = ?1"},
         {&rows->delete_row, "DELETE FROM batch WHERE id = ?1"},
         {&rows->get, "SELECT id, account, key, state, started, newest FROM batch WHERE id = ?1"},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        enum rb_status status = rb_store_prepare(rows->store, all[i].sql, all[i].statement, err);
-        if (status != RB_OK)
-            return status;
-    }
-    return RB_OK;
+    return rb_store_prepare_all(rows->store, all, sizeof all / sizeof *all, err);
 }
 
 enum rb_status rb_batch_rows_new(struct rb_store *store, struct rb_batch_rows **ret, struct rb_error *err)

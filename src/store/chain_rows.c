@@ -13,29 +13,22 @@ enum rb_status rb_chain_rows_new(struct rb_store *store, struct rb_chain_rows **
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
     rows->store = store;
-    const struct {
-        const char *sql;
-        sqlite3_stmt **statement;
-    } statements[] = {
-        {"SELECT id, uid, account, epoch, state, generation, mark, doubt, rotated FROM chain ORDER BY id", &rows->each},
-        {"INSERT INTO chain(id, uid, account, epoch, state, generation, mark, doubt, rotated)"
+    const struct rb_statement statements[] = {
+        {&rows->each, "SELECT id, uid, account, epoch, state, generation, mark, doubt, rotated FROM chain ORDER BY id"},
+        {&rows->save, "INSERT INTO chain(id, uid, account, epoch, state, generation, mark, doubt, rotated)"
          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
          " ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, generation = "
          "excluded.generation,"
-         " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated",
-         &rows->save},
-        {"UPDATE chain SET token = ?2 WHERE id = ?1", &rows->set_token},
-        {"SELECT token FROM chain WHERE id = ?", &rows->token},
-        {"DELETE FROM chain WHERE state IN (3, 5) AND rotated < ?"
-         " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)",
-         &rows->trim},
+         " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated"},
+        {&rows->set_token, "UPDATE chain SET token = ?2 WHERE id = ?1"},
+        {&rows->token, "SELECT token FROM chain WHERE id = ?"},
+        {&rows->trim, "DELETE FROM chain WHERE state IN (3, 5) AND rotated < ?"
+         " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)"},
     };
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
-        enum rb_status status = rb_store_prepare(store, statements[i].sql, statements[i].statement, err);
-        if (status != RB_OK) {
-            free(rows);
-            return status;
-        }
+    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
     }
     *ret = rows;
     return RB_OK;

@@ -13,21 +13,16 @@ enum rb_status rb_event_rows_new(struct rb_store *store, struct rb_event_rows **
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
     rows->store = store;
-    const struct {
-        const char *sql;
-        sqlite3_stmt **statement;
-    } statements[] = {
-        {"INSERT INTO event(id, at, account, kind, text) VALUES(?, ?, ?, ?, ?)", &rows->add},
-        {"SELECT count(*) FROM event", &rows->count},
-        {"DELETE FROM event WHERE id <= (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)", &rows->trim},
-        {"SELECT at, account, kind, text FROM event ORDER BY id DESC LIMIT ?", &rows->each},
+    const struct rb_statement statements[] = {
+        {&rows->add, "INSERT INTO event(id, at, account, kind, text) VALUES(?, ?, ?, ?, ?)"},
+        {&rows->count, "SELECT count(*) FROM event"},
+        {&rows->trim, "DELETE FROM event WHERE id <= (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)"},
+        {&rows->each, "SELECT at, account, kind, text FROM event ORDER BY id DESC LIMIT ?"},
     };
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
-        enum rb_status status = rb_store_prepare(store, statements[i].sql, statements[i].statement, err);
-        if (status != RB_OK) {
-            free(rows);
-            return status;
-        }
+    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
     }
     *ret = rows;
     return RB_OK;

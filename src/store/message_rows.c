@@ -21,10 +21,7 @@ enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_row
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "out of memory");
     rows->store = store;
-    const struct {
-        sqlite3_stmt **statement;
-        const char *sql;
-    } own[] = {
+    const struct rb_statement own[] = {
         {&rows->add, "INSERT INTO message(seq, topic, n, message_id, at, stamp, timestamp, metadata, payload)"
                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
         {&rows->read, "SELECT n, at, message_id, stamp, timestamp, metadata, payload FROM message"
@@ -42,12 +39,10 @@ enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_row
                              " incarnation = excluded.incarnation"},
         {&rows->anchor_delete, "DELETE FROM anchor WHERE topic = ?1"},
     };
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        enum rb_status status = rb_store_prepare(store, own[i].sql, own[i].statement, err);
-        if (status != RB_OK) {
-            free(rows);
-            return status;
-        }
+    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
     }
     *ret = rows;
     return RB_OK;

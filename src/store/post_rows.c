@@ -11,10 +11,7 @@ struct rb_post_rows {
 
 static enum rb_status prepare(struct rb_post_rows *rows, struct rb_error *err)
 {
-    const struct {
-        sqlite3_stmt **statement;
-        const char *sql;
-    } all[] = {
+    const struct rb_statement all[] = {
         {&rows->insert, "INSERT INTO post(id, topic, state, at, expires, ttl, bytes, key, digest, stamp)"
                         " VALUES(?1, ?2, ?3, ?4, nullif(?5, 0), nullif(?6, 0), ?7, ?8, ?9, ?10)"},
         {&rows->insert_body, "INSERT INTO post_body(id, metadata, payload) VALUES(?1, ?2, ?3)"},
@@ -30,12 +27,7 @@ static enum rb_status prepare(struct rb_post_rows *rows, struct rb_error *err)
         {&rows->keys, "SELECT id, key FROM post WHERE key IS NOT NULL"},
         {&rows->after, "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        enum rb_status status = rb_store_prepare(rows->store, all[i].sql, all[i].statement, err);
-        if (status != RB_OK)
-            return status;
-    }
-    return RB_OK;
+    return rb_store_prepare_all(rows->store, all, sizeof all / sizeof *all, err);
 }
 
 enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **ret, struct rb_error *err)

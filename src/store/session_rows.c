@@ -12,10 +12,7 @@ enum rb_status rb_session_rows_new(struct rb_store *store, struct rb_session_row
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "out of memory");
     rows->store = store;
-    const struct {
-        sqlite3_stmt **statement;
-        const char *sql;
-    } own[] = {
+    const struct rb_statement own[] = {
         {&rows->add,
          "INSERT INTO session(id, account, door, uid, username, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&rows->used, "UPDATE session SET used = ?2 WHERE id = ?1"},
@@ -26,12 +23,10 @@ enum rb_status rb_session_rows_new(struct rb_store *store, struct rb_session_row
                             " ON CONFLICT(session, topic) DO UPDATE SET n = excluded.n"},
         {&rows->place_each, "SELECT session, topic, n FROM place"},
     };
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        enum rb_status status = rb_store_prepare(store, own[i].sql, own[i].statement, err);
-        if (status != RB_OK) {
-            free(rows);
-            return status;
-        }
+    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
+    if (status != RB_OK) {
+        free(rows);
+        return status;
     }
     *ret = rows;
     return RB_OK;

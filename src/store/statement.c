@@ -16,6 +16,15 @@ enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3
     return RB_OK;
 }
 
+enum rb_status rb_store_prepare_all(struct rb_store *store, const struct rb_statement *statements, size_t count,
+                                    struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; i < count && status == RB_OK; i++)
+        status = rb_store_prepare(store, statements[i].sql, statements[i].statement, err);
+    return status;
+}
+
 int rb_store_write(struct rb_store *store, sqlite3_stmt *statement)
 {
     int changes = 0;

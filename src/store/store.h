@@ -38,6 +38,13 @@ void rb_store_close(struct rb_store *store);
 
 /* Prepares once; the store finalises it at close. Bad SQL is a defect of ours: the caller passes the failure on. */
 enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3_stmt **ret, struct rb_error *err);
+struct rb_statement {
+    sqlite3_stmt **statement;
+    const char *sql;
+};
+/* All statements of a table; stops at the first failure. */
+enum rb_status rb_store_prepare_all(struct rb_store *store, const struct rb_statement *statements, size_t count,
+                                    struct rb_error *err);
 /* Begins the transaction if none is open, steps the bound statement to its end, resets it and clears its bindings. Does
  * nothing but reset when the transaction is marked as failed. Returns the number of rows changed. */
 int rb_store_write(struct rb_store *store, sqlite3_stmt *statement);
