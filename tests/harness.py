@@ -149,7 +149,8 @@ class RealRelay:
 
     def answered(self, request):
         """The statuses with which the relay answered a request so far, from its access log: "POST /auth/login"."""
-        return [int(status) for status in re.findall(rf'"{re.escape(request)}(?:\?[^ ]*)? HTTP/1.1" (\d+)', self.process.text())]
+        pattern = rf'"{re.escape(request)}(?:\?[^ ]*)? HTTP/1.1" (\d+)'
+        return [int(status) for status in re.findall(pattern, self.process.text())]
 
     def login(self):
         """A login of its own at the relay: the relay's token response."""

@@ -102,6 +102,15 @@ static void forget_headers(struct rb_transfer *transfer)
     transfer->retry_at = -1;
 }
 
+/* The relay closes its end after a 500 without saying so; a request on that connection would be lost. */
+static void on_status_line(struct rb_transfer *transfer, struct rb_span line)
+{
+    forget_headers(transfer);
+    const char *space = memchr(line.at, ' ', line.len);
+    if (space && space + 1 < line.at + line.len && space[1] == '5')
+        curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 static size_t on_header(char *at, size_t size, size_t count, void *arg)
 {
     struct rb_transfer *transfer = arg;
@@ -112,7 +121,7 @@ static size_t on_header(char *at, size_t size, size_t count, void *arg)
         return 0;
     }
     if (line.len >= 5 && memcmp(line.at, "HTTP/", 5) == 0)
-        forget_headers(transfer);
+        on_status_line(transfer, line);
     else if (header_is(line, "Retry-After", &value))
         read_retry_after(transfer, value);
     else if (header_is(line, "Date", &value)) {

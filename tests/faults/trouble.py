@@ -19,12 +19,13 @@ CHAIN_STATES = ("active", "rotating", "uncertain", "dead", "revoking", "revoked"
 POST_STATES = ("queued", "sending", "unknown", "accepted", "refused", "expired")
 
 REFRESH, POSTS, POLLS = "/auth/token/refresh", "/api/v1/messages", "/messages/poll"
-QUICK = {"posts_per_minute": 0, "refreshes_per_minute": 0, "logins_per_minute": 0, "unknown_wait_seconds": 1,
+MANY = 1000000
+QUICK = {"posts_per_minute": MANY, "refreshes_per_minute": MANY, "logins_per_minute": MANY, "unknown_wait_seconds": 1,
          "retry_after_end_seconds": 1, "poll_timeout_seconds": 5}
 
 
 def config(**relay):
-    """A broker that keeps no budgets and waits a second where others wait ten or more."""
+    """A broker whose budgets are never spent and that waits a second where others wait ten or more."""
     return "relay {\n" + "".join(f"  {key} = {value}\n" for key, value in {**QUICK, **relay}.items()) + "}\n"
 
 

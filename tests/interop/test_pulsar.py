@@ -1,4 +1,4 @@
-"""Pulsar 0.16 with `message_queue_url` at the broker, driven by its own client manager, as Galaxy's job runner does it."""
+"""Pulsar 0.16 with `message_queue_url` at the broker, driven by its client manager, as Galaxy's job runner does it."""
 import base64
 import json
 import textwrap
@@ -104,7 +104,8 @@ def handler(peers, prefix):
 def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, handler):
     rotated = []
     first = handler()
-    second = handler(relay_refresh_token=peers.broker.wire_login()["refresh_token"], on_refresh_token_rotated=rotated.append)
+    second = handler(relay_refresh_token=peers.broker.wire_login()["refresh_token"],
+                     on_refresh_token_rotated=rotated.append)
     first.listen()
     second.listen()
     harness.wait_for(lambda: peers.broker.parked() >= 3, 20, "the polls of the daemon and of two handlers")

@@ -159,8 +159,8 @@ def test_a_cursor_file_continues_in_the_next_process(peers, transport, topic, tm
 def test_a_cursor_from_before_the_broker_is_understood(peers, transport, topic, tmp_path):
     """A program that moves to the broker keeps the cursor file that it had with the relay."""
     bearer = {"Authorization": "Bearer " + peers.relay.login()["access_token"]}
-    ids = [requests.post(peers.relay.url + "/api/v1/messages", json={"topic": topic, "payload": {"n": n}}, headers=bearer,
-                         timeout=20, verify=peers.relay.verify).json()["message_id"] for n in range(4)]
+    ids = [requests.post(peers.relay.url + "/api/v1/messages", json={"topic": topic, "payload": {"n": n}}, timeout=20,
+                         headers=bearer, verify=peers.relay.verify).json()["message_id"] for n in range(4)]
     cursor = tmp_path / "cursor.json"
     cursor.write_text(json.dumps({topic: ids[1]}))
     assert receive(transport(cursor_path=str(cursor)), topic, 2) == [{"n": 2}, {"n": 3}]
@@ -252,9 +252,8 @@ def test_what_is_no_refresh_token_is_rejected(client):
 
 # TLS
 
+@pytest.mark.parametrize("peers", ["memory over TLS"], indirect=True)
 def test_a_relay_whose_ca_is_not_named_is_refused(peers, tmp_path):
-    if not peers.tls:
-        pytest.skip("plain HTTP")
     broker = harness.Broker(tmp_path)
     try:
         argv = ["login", "main", "--relay", peers.relay.url, "--username", harness.USER, "--password-stdin"]

@@ -1,8 +1,8 @@
 """Many processes at once with the unmodified Python client. Run as a program, this is one of them.
 
-Each process has two RelayTransports. One polls the process's own topic and the topic of all, with a cursor file. The other posts
-to the next process and to all, and is made anew every few rounds, as a program that is started again would. What went
-wrong is kept, the client's own warnings too, since it hides what it retries.
+Each process has two RelayTransports. One polls the process's own topic and the topic of all, with a cursor file. The
+other posts to the next process and to all, and is made anew every few rounds, as a program that is started again would.
+What went wrong is kept, the client's own warnings too, since it hides what it retries.
 """
 import json
 import logging
@@ -104,8 +104,8 @@ class Workers:
         self.folder.mkdir()
         self.popen = []
         for index, job in enumerate(jobs):
-            job = {**job, "folder": str(folder), "index": index, "count": len(jobs), "seconds": seconds, "every_s": every_s,
-                   "renew_every": renew_every}
+            job = {**job, "folder": str(folder), "index": index, "count": len(jobs), "seconds": seconds,
+                   "every_s": every_s, "renew_every": renew_every}
             with open(self.folder / f"log-{index}", "wb") as log:
                 self.popen.append(subprocess.Popen([python, __file__, json.dumps(job)], stdout=log, stderr=log))
 

@@ -144,6 +144,18 @@ START_TEST(t3_token_calls_have_a_connection_each_and_posts_share_one)
 }
 END_TEST
 
+START_TEST(a_connection_that_brought_a_500_is_not_used_again)
+{
+    BEGIN(ANSWER_STORED, {ACT_ANSWER, HEAD("500 Internal Server Error", "2") "\r\n{}"}, {ACT_ANSWER, NULL});
+    wire_post(&wire, "key-1");
+    ck_assert_int_eq(wire.answer.end, RB_END_UNKNOWN);
+    wire_post(&wire, "key-2");
+    ck_assert_int_eq(wire.answer.end, RB_END_EXECUTED);
+    ck_assert_uint_eq(server.request[1].connection, 1);
+    finish();
+}
+END_TEST
+
 START_TEST(a_request_is_exactly_what_was_asked_for)
 {
     BEGIN(ANSWER_STORED, {ACT_ANSWER, NULL});
@@ -464,6 +476,7 @@ Suite *wire_suite(void)
     tcase_add_test(tcase, t3_a_reused_connection_that_closes_under_a_get_does_not_repeat_it);
     tcase_add_test(tcase, t3_an_idle_connection_that_closes_as_the_next_post_comes_never_means_two);
     tcase_add_test(tcase, t3_token_calls_have_a_connection_each_and_posts_share_one);
+    tcase_add_test(tcase, a_connection_that_brought_a_500_is_not_used_again);
     tcase_add_test(tcase, a_request_is_exactly_what_was_asked_for);
     tcase_add_test(tcase, d4_a_path_is_sent_as_it_is);
     tcase_add_test(tcase, a_redirect_is_an_answer_and_not_followed);
