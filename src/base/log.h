@@ -5,7 +5,7 @@
 #ifndef RB_LOG_H
 #define RB_LOG_H
 
-enum rb_log_level { RB_LOG_ERROR, RB_LOG_WARNING, RB_LOG_INFO, RB_LOG_DEBUG };
+enum rb_log_level { RB_LOG_OFF = -1, RB_LOG_ERROR, RB_LOG_WARNING, RB_LOG_INFO, RB_LOG_DEBUG };
 
 /* Lines above `level` are dropped. The default is RB_LOG_INFO. */
 void rb_log_set_level(enum rb_log_level level);

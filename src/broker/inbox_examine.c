@@ -4,8 +4,9 @@
 
 /* The examination of a topic whose next message cannot be read (I4, I5).
  *
- * A message counts as unreadable when reading it alone has failed three times, with reads between them, before the
- * first and after the last that worked: else it may be an outage. A single message above the cap is so at once. Then
+ * A message counts as unreadable when reading it alone has failed twelve times, with reads between them, before the
+ * first and after the last that worked: else it may be an outage, and with fewer a store that fails four reads in ten
+ * would make us leave out good messages now and then. A single message above the cap is so at once. Then
  * the way past it:
  *
  * Where ids are numbers any value works as a cursor, and the message's own id is found by halving. Reading downwards
@@ -18,7 +19,8 @@
  * What is left out is a gap. */
 
 enum {
-    FAILS = 3,
+    LONE_FAILS = 12, /* to call a message unreadable */
+    FAILS = 6,       /* in the search for the way past it */
     WALK_LIMIT = 64,
 };
 
@@ -386,7 +388,7 @@ static void controlled(struct rb_feed *feed, bool works, const struct rb_incomin
         }
         exam->shape = rb_relay_id_shape(messages[0].message_id, NULL);
     }
-    if (exam->fails >= FAILS)
+    if (exam->fails >= (exam->stage == LONE ? LONE_FAILS : FAILS))
         advance(feed, false, NULL, 0);
 }
 
@@ -410,4 +412,6 @@ void rb_exam_read(struct rb_feed *feed, const struct rb_answer *answer, const st
     }
     exam->fails++;
     exam->control = true;
+    if (exam->stage == LONE && exam->fails > FAILS)
+        rb_feed_delay(feed);
 }

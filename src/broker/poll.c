@@ -13,6 +13,7 @@ static void detach(struct rb_poll_state *state)
     rb_list_remove(&state->node);
     rb_list_remove(&state->in_session);
     rb_timer_stop(state->sessions->ports->clock, &state->timer);
+    rb_timer_stop(state->sessions->ports->clock, &state->retry);
     if (state->effect_set)
         rb_tick_cancel(&state->effect);
     state->effect_set = false;
@@ -87,7 +88,7 @@ static void look_for_named(struct rb_poll_state *state)
 
 void rb_poll_proceed(struct rb_poll_state *state)
 {
-    if (state->fetch)
+    if (state->fetch || rb_timer_is_set(&state->retry))
         return;
     look_for_named(state);
     struct rb_poll_entry *entry = rb_poll_to_fetch(state);
@@ -203,6 +204,7 @@ static struct rb_poll_state *new_state(struct rb_sessions *sessions, struct rb_p
     state->ends_ms = rb_clock_now_ms(sessions->ports->clock) + poll->timeout_ms;
     state->effect.run = begun;
     state->timer = RB_TIMER_INIT(timed_out);
+    state->retry = RB_TIMER_INIT(rb_poll_fetch_again);
     rb_list_init(&state->effect.node);
     rb_list_init(&state->node);
     rb_list_init(&state->in_session);

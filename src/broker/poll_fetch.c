@@ -2,6 +2,8 @@
 
 #include "stamp.h"
 
+enum { RETRY_MS = 1000 };
+
 /* What a `since` names and is not here is read from the relay and handed on without being stored. */
 
 static bool copy_fetched(struct rb_poll_state *state, size_t entry, const struct rb_incoming *message)
@@ -50,6 +52,13 @@ static bool take_page(struct rb_poll_state *state, struct rb_poll_entry *entry, 
     return true;
 }
 
+void rb_poll_fetch_again(struct rb_timer *timer)
+{
+    rb_poll_proceed(RB_CONTAINER(timer, struct rb_poll_state, retry));
+}
+
+/* A read that failed is tried again as long as the caller waits, who never repeats a poll by itself; at the end of its time it
+ * hears that nothing came, as from a relay with nothing to give. */
 static void fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
                     struct rb_span next_cursor)
 {
@@ -68,8 +77,7 @@ static void fetched(void *arg, const struct rb_answer *answer, const struct rb_i
     }
     bool none = answer->problem == RB_PROBLEM_NOT_FOUND;
     if (!none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE))
-        rb_poll_fail(state, RB_UNAVAILABLE,
-                     "what follows that message id is not stored here, and the relay could not be asked");
+        rb_timer_set_in(state->sessions->ports->clock, &state->retry, RETRY_MS);
     else if (!take_page(state, entry, messages, none ? 0 : count))
         rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
     else

@@ -39,6 +39,7 @@ struct rb_poll_state {
     struct rb_poll *poll;
     struct rb_effect effect;
     struct rb_timer timer;
+    struct rb_timer retry; /* of a read at the relay that failed */
     uint64_t connection;
     int64_t ends_ms;
     size_t max_bytes;
@@ -64,5 +65,8 @@ bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too);
 struct rb_poll_entry *rb_poll_to_fetch(struct rb_poll_state *state);
 /* Starts reading it, or waits for the topic's start first. The state may be gone then. */
 void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entry);
+
+/* For the retry timer: the read is tried again. */
+void rb_poll_fetch_again(struct rb_timer *timer);
 
 #endif

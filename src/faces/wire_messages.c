@@ -107,6 +107,7 @@ static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
         return;
     }
     struct rb_str body = RB_STR_INIT;
+    size_t rejected = 0;
     rb_str_add(&body, "{\"results\":[");
     for (size_t i = 0; i < bulk->count; i++) {
         struct rb_post_view view;
@@ -115,6 +116,7 @@ static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
         if (rb_outbox_view(bulk->context->broker->outbox, bulk->ids[i], &view) != RB_OK)
             view = (struct rb_post_view){0};
         bool refused = view.state == RB_POST_REFUSED || view.state == RB_POST_EXPIRED;
+        rejected += refused;
         rb_str_add(&body, i ? ",{\"message_id\":" : "{\"message_id\":");
         rb_json_quote(&body, view.state == RB_POST_ACCEPTED ? view.message_id : rb_span_of(outbox_id));
         rb_str_add(&body, ",\"topic\":");
@@ -126,7 +128,8 @@ static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
             rb_str_add(&body, "null");
         rb_str_add(&body, "}");
     }
-    rb_str_addf(&body, "],\"summary\":{\"total\":%zu,\"accepted\":%zu,\"rejected\":0}}", bulk->count, bulk->count);
+    rb_str_addf(&body, "],\"summary\":{\"total\":%zu,\"accepted\":%zu,\"rejected\":%zu}}", bulk->count,
+                bulk->count - rejected, rejected);
     rb_http_answer_str(bulk->request, 207, "application/json", &body);
     rb_str_free(&body);
     free(bulk);

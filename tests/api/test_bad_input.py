@@ -7,7 +7,7 @@ import pytest
 import requests
 
 import upstream
-from harness import Broker, UnixAdapter, wait_for
+from harness import Broker, UnixAdapter
 
 MIB = 1 << 20
 JSON_POSTS = ["/api/v1/messages", "/api/v1/messages/bulk", "/messages/poll", "/api/v1/topics", "/auth/token/refresh",
@@ -21,8 +21,9 @@ def unmoved(shared):
     """Nothing reaches the relay during the test, no post is taken, and the daemon answers at the end."""
     def facts():
         state, status = shared.fake.state(), shared.broker.status()["outbox"]
-        counts = {k: v for k, v in state["counts"].items() if k not in ("polls", "requests")}
-        return counts, state["topics"], state["users"], status["queued"], status["accepted"], status["refused"]
+        counts = state["counts"]
+        asked = counts.pop("requests") - counts.pop("polls")  # polls go on by themselves
+        return asked, counts, state["topics"], state["users"], status["queued"], status["accepted"], status["refused"]
 
     before = facts()
     yield
@@ -196,6 +197,16 @@ def test_a_get_takes_no_body(shared, unmoved, path):
     assert answer.status_code == 400 and sentence(answer)
 
 
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get", "POSTX", "M" * 300])
+@pytest.mark.parametrize("path", ["/health", "/api/v1/messages", "/auth/login", "/v1/outbox", "/nothing"])
+def test_methods_that_no_path_knows_are_refused(shared, unmoved, method, path):
+    text = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = upstream.talk(shared.broker.port, text.encode())
+    assert upstream.status_of(answer) in (400, 404, 405, 501), answer[:200]
+    if method != "HEAD" and upstream.status_of(answer) != 400:
+        assert sentence(answer.partition(b"\r\n\r\n")[2])
+
+
 # --- who must not come: browsers and proxies (D5) ---
 
 FOREIGN = [("Origin", "http://evil.example"), ("Origin", "null"), ("Origin", "http://127.0.0.1"), ("Referer", "http://x/"),
@@ -321,7 +332,7 @@ def test_a_smuggling_form_is_refused_and_the_connection_closed(shared, unmoved, 
     second = POST + b"Host: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY
     answer = upstream.talk(shared.broker.port, data + second, half_close=True)
     assert upstream.status_of(answer) in (400, 408, 413, 414, 431, 501, 505, None), answer[:300]
-    assert answer.count(b"\r\nDate: ") <= 1, answer
+    assert b"HTTP/1.1 2" not in answer and answer.count(b"Content-Type: application/json") <= 1, answer
 
 
 HAND_REFUSED = ["two_hosts", "no_host", "length_and_chunked", "two_lengths", "absolute_uri", "nul_in_header", "folded_line",
@@ -424,7 +435,7 @@ def test_a_bad_order_to_the_admin_face_is_a_problem(shared, admin, unmoved, call
     assert [a["name"] for a in shared.broker.status()["accounts"]] == ["main"]
 
 
-@pytest.mark.parametrize("name", ["", "a%2fb", "..", "%00", "x" * 200, "a%20b", "%c3%a4", "a%0ab"])
+@pytest.mark.parametrize("name", ["", "a%2fb", "..", "%00", "x" * 256, "a%0ab", "%ff", "a%e2%80%aeb"])
 def test_a_bad_account_name_is_refused(shared, admin, unmoved, name):
     answer = admin("POST", f"/admin/accounts/{name}/login", json={"relay_url": shared.fake.url, "username": "alice",
                                                                    "password": "correct horse battery"})

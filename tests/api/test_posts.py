@@ -284,6 +284,18 @@ def test_the_same_key_with_another_bulk_is_422_and_adds_nothing(shared, topic, c
     assert upstream.payloads(shared.broker, shared.fake, topic) == [{"n": 0}, {"n": 1}, {"n": 2}, {"end": 1}]
 
 
+def test_a_repeated_bulk_tells_what_the_relay_has_refused_meanwhile(quick, fake, topic):
+    assert quick.post(topic, {}).status_code == 201
+    fake.control("user", username="alice", password="correct horse battery", permissions="read")
+    key = {"Idempotency-Key": "k"}
+    messages = [{"topic": topic, "payload": {"n": n}} for n in range(2)]
+    assert bulk(quick, messages, key).status_code == 207
+    wait_for(lambda: quick.status()["outbox"]["refused"] == 2)
+    body = bulk(quick, messages, key).json()
+    assert body["summary"] == {"total": 2, "accepted": 0, "rejected": 2}
+    assert all(r["status"] == "rejected" and r["error"] for r in body["results"])
+
+
 # --- bounds ---
 
 def test_a_full_outbox_is_503_with_retry_after_and_drops_nothing(tmp_path, fake, topic):

@@ -68,8 +68,7 @@ def test_a_certificate_that_expires_later_is_shown_by_status_and_holds_posts_unt
     log_in(broker, proxy.url, good.ca)
     assert broker.post("t", {"n": 0}).status_code == 201
     proxy.use(tls_of("expired", days=-1))
-    # Idle connections under the former certificate end first.
-    wait_for(lambda: broker.post("t", {"n": 1}).status_code == 202, what="a post that is kept")
+    wait_for(lambda: broker.post("t", {"n": 1}, headers={"Prefer": "wait=1"}).status_code == 202, what="a post that is kept")
     text = wait_for(lambda: next((line for line in broker.process.text().splitlines() if "does not answer" in line), None),
                     what="a line about the relay")
     assert sentence(text).startswith(f"warning outbox: the relay {proxy.url} does not answer: SSL certificate problem: ")

@@ -132,7 +132,7 @@ class Storm:
 
 @pytest.fixture
 def storm(relay_of, broker_of):
-    fake = relay_of(flavour="valkey", token_seconds=4)
+    fake = relay_of(flavour="valkey", token_seconds=3)
     return Storm(fake, broker_of(fake, keep=True))
 
 

@@ -13,9 +13,12 @@ NOT_DONE = {"cut off": {"do": "cut"}, "a 503": {"do": "status", "status": 503},
             "a page that is not the relay's": {"do": "html"}}
 
 
-@pytest.fixture(params=["memory", "valkey"])
+both = pytest.mark.parametrize("fake", ["memory", "valkey"], indirect=True)
+
+
+@pytest.fixture
 def fake(relay_of, request):
-    return relay_of(flavour=request.param)
+    return relay_of(flavour=getattr(request, "param", "memory"))
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def numbers(broker, fake, topic):
     return [m["payload"]["n"] for m in relays_messages(broker, fake, topic)]
 
 
+@both
 @pytest.mark.parametrize("fault", LOST)
 def test_a_post_whose_answer_is_lost_is_found_and_stored_once(fake, broker, fault):
     assert broker.post("t", {"n": 0}).status_code == 201
@@ -52,6 +56,7 @@ def test_a_post_that_was_not_done_is_looked_for_and_then_sent_again_once(fake, b
     assert view["state"] == "accepted" and view["maybe_duplicate"] is True
 
 
+@both
 def test_a_queue_whose_answers_are_lost_on_the_way_is_stored_once_and_in_order(fake, broker):
     assert broker.post("t", {"n": 0}).status_code == 201
     hold(fake, POSTS)
@@ -66,6 +71,7 @@ def test_a_queue_whose_answers_are_lost_on_the_way_is_stored_once_and_in_order(f
     assert broker.status()["outbox"]["maybe_duplicates"] == 0
 
 
+@both
 def test_an_attempt_that_arrives_after_the_look_up_and_a_second_copy_are_handed_out_once(fake, broker):
     assert broker.post("t", {"n": 0}).status_code == 201
     token = broker.placeholder()
@@ -115,6 +121,7 @@ def test_a_read_whose_answer_is_lost_steps_over_nothing(fake, broker, fault):
     assert broker.status()["inbox"]["gaps"] == 0
 
 
+@both
 def test_a_waiter_that_hears_out_of_order_and_misses_some_steps_over_nothing(fake, broker):
     token = broker.placeholder()
     assert broker.poll("t", None, 1, token)["messages"] == []

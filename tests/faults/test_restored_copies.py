@@ -1,4 +1,5 @@
 """Two daemons on one folder, a state folder put back from a copy, keys that are gone."""
+import os
 import shutil
 
 import harness
@@ -46,7 +47,8 @@ def test_a_port_that_is_taken_is_named_with_its_owner(relay_of, broker_of, tmp_p
     second = harness.Broker(tmp_path, start=False)
     second.state, second.keys = tmp_path / "other state", tmp_path / "other keys"
     said = complaint(second.run("run", "--listen", f"127.0.0.1:{broker.port}", check=False))
-    assert said == (f"127.0.0.1 port {broker.port} is already in use by process {broker.process.popen.pid} of uid 0")
+    assert said == (f"The door default cannot open: 127.0.0.1 port {broker.port} is already in use by process "
+                    f"{broker.process.popen.pid} of uid {os.geteuid()}.")
 
 
 def restore_older_copy(broker, tmp_path):

@@ -153,7 +153,11 @@ def test_a_stored_password_that_the_relay_refuses_is_forgotten_and_said_so(relay
     said = sentence(wait_events(broker, "password_refused")[0])
     assert said == "main: the relay refuses the stored password; it is forgotten."
     wait_for(lambda: broker.account()["state"] == "login_required", what="the state login_required")
-    assert counts(fake)["logins"] <= 2
+    refused = counts(fake)["refused_401"]
+    broker.stop()
+    broker.start()
+    assert broker.account()["state"] == "login_required"
+    assert counts(fake)["refused_401"] == refused
 
 
 def test_a_token_that_is_on_its_way_is_a_sentence(relay_of, broker_of):
@@ -169,3 +173,37 @@ def test_a_token_that_is_on_its_way_is_a_sentence(relay_of, broker_of):
     assert said == "A new token is on its way; try again in a moment."
     fake.control("clear")
     wait_for(lambda: broker.run("token", "main", check=False).returncode == 0, what="a token")
+
+
+def test_a_logout_that_was_cut_off_by_a_kill_is_finished_after_the_restart(relay_of, broker_of):
+    fake = relay_of(flavour="valkey")
+    broker = broker_of(fake, keep=True)
+    assert broker.post("t", {"n": 0}).status_code == 201
+    hold(fake, "/auth/token/revoke")
+    broker.run("logout", "main")
+    wait_held(fake)
+    broker.kill()
+    fake.control("restart")
+    broker.start()
+    assert broker.account()["state"] == "logged_out"
+    assert complaint(broker.run("token", "main", check=False)) == (
+        "This account has no working login: run relay-broker login.")
+    wait_for(lambda: broker.account()["chains_revoking"] == 0, what="the confirmed revocation")
+    assert [user["live_tokens"] for user in fake.state()["users"]] == [0]
+    assert counts(fake)["logins"] == 1
+
+
+def test_a_logout_during_a_rotation_revokes_the_token_that_is_born_after_it(relay_of, broker_of):
+    """R6"""
+    fake = relay_of(flavour="valkey", token_seconds=4)
+    broker = broker_of(fake, keep=True)
+    hold(fake, REFRESH)
+    broker.post("t", {"n": 0})
+    wait_held(fake)
+    broker.run("logout", "main")
+    assert broker.account()["state"] == "logged_out"
+    fake.control("release")
+    wait_for(lambda: broker.account()["chains_revoking"] == 0, what="the confirmed revocation")
+    assert [user["live_tokens"] for user in fake.state()["users"]] == [0]
+    seen = counts(fake)
+    assert seen["logins"] == 1

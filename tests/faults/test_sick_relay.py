@@ -6,22 +6,24 @@ import pytest
 import requests
 
 import harness
-from trouble import (POLLS, POSTS, REFRESH, Background, complaint, counts, events, first_copies, length, make_broker,
+from trouble import (POLLS, POSTS, REFRESH, Background, complaint, counts, events, first_copies, length,
                      relays_messages, sentence, wait_drained, wait_events)
 from harness import payloads, wait_for
 
 LATER = {"Prefer": "respond-async"}
 
+STORMS = {
+    "500": {"do": "status", "status": 500},
+    "502": {"do": "status", "status": 502},
+    "429": {"do": "status", "status": 429, "retry_after": 1},
+    "a captive portal": {"do": "html"},
+    "connections cut": {"do": "cut"},
+}
+
 
 @pytest.fixture
 def broker(fake, broker_of):
     return broker_of(fake)
-
-
-STORMS = {
-    "500": {"do": "status", "status": 500}, "502": {"do": "status", "status": 502}, "503": {"do": "status", "status": 503},
-    "429": {"do": "status", "status": 429, "retry_after": 1}, "a captive portal": {"do": "html"}, "connections cut": {"do": "cut"},
-}
 
 
 class Watcher:
@@ -54,7 +56,7 @@ def test_a_relay_that_stands_still_for_a_while_delays_and_repeats_nothing(fake, 
              Background(broker.post, "u", {"n": 2}, headers={"Prefer": "wait=30"})]
     wait_for(lambda: broker.status()["outbox"]["sending"] == 2, what="two posts on their way")
     began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > 4, what="four seconds at a standstill")
+    wait_for(lambda: time.monotonic() - began > 2, what="two seconds at a standstill")
     assert requests.get(broker.url + "/health", timeout=2).ok
     fake.process.popen.send_signal(signal.SIGCONT)
     assert [post.result().status_code for post in posts] == [201, 201]
@@ -127,6 +129,15 @@ def test_too_many_requests_without_retry_after_are_waited_out_and_never_look_lik
     wait_drained(broker)
     assert numbers(broker, fake, "t") == [0, 1]
     assert broker.status()["outbox"]["maybe_duplicates"] == 0
+
+
+@pytest.mark.xfail(strict=True, reason="budget.c: without a limit of its own, one 429 leaves one post a minute")
+def test_one_429_does_not_throttle_a_broker_that_assumes_no_limit(fake, broker_of):
+    broker = broker_of(fake, posts_per_minute=0)
+    fake.control("faults", do="status", status=429, retry_after=1, path=POSTS, method="POST")
+    for n in range(5):
+        broker.post("t", {"n": n}, headers=LATER)
+    wait_drained(broker, 5)
 
 
 def test_a_relay_in_memory_that_was_restarted_is_gone_on_with_by_the_kept_password_and_the_loss_is_named(

@@ -1,4 +1,5 @@
 """What the fault tests share: a quick configuration, what a killed broker left behind, what the relay has, small disks."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -190,12 +191,18 @@ class TlsProxy:
     def __init__(self, port, tls):
         self.target = port
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.connections = []
         self.port = self.listener.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}"
         self.use(tls)
         threading.Thread(target=self.accept, daemon=True).start()
 
     def use(self, tls):
+        """Another certificate from now on; connections under the former one end."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections = []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.certificate, tls.key)
         self.context = context
@@ -206,12 +213,14 @@ class TlsProxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            self.connections.append(client)
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
         try:
             with self.context.wrap_socket(client, server_side=True) as inside, \
                     socket.create_connection(("127.0.0.1", self.target)) as outside:
+                self.connections.append(inside)
                 inside.settimeout(0.02)
                 outside.settimeout(0.02)
                 while self.pass_on(inside, outside) and self.pass_on(outside, inside):

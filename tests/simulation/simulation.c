@@ -717,7 +717,7 @@ int main(int argc, char **argv)
     }
     if (sodium_init() < 0)
         return 1;
-    rb_log_set_level(only >= 0 ? RB_LOG_DEBUG : RB_LOG_ERROR);
+    rb_log_set_level(only >= 0 ? RB_LOG_DEBUG : RB_LOG_OFF);
     char fault[400];
     if (only >= 0) {
         bool held = run_seed((uint64_t)only, stdout, fault, sizeof fault);
