@@ -76,6 +76,10 @@ struct rb_login {
 typedef void (*rb_account_done)(void *arg, enum rb_status status, const struct rb_error *err, struct rb_account *account);
 enum rb_status rb_account_login(struct rb_accounts *accounts, const struct rb_login *login, rb_account_done done, void *arg,
                                 struct rb_error *err);
+/* Import's step before the first: whether the relay answers under that URL and with those certificates; nothing is kept. `done`
+ * has no account; RB_UNAVAILABLE comes with a sentence that names the cause. */
+enum rb_status rb_account_probe(struct rb_accounts *accounts, const char *relay_url, const char *ca_file, rb_account_done done,
+                                void *arg, struct rb_error *err);
 /* Import's second step: the file was moved aside; `refresh_token` is a newer one that reappeared, or empty. */
 enum rb_status rb_account_release(struct rb_account *account, struct rb_span refresh_token, struct rb_error *err);
 /* P5, R6: in one commit the epoch is bumped, password and access token are wiped, chains go to revoking; revocation is sent at once and

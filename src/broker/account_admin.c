@@ -1,4 +1,4 @@
-/* What a person asks for: login, import and its release, logout. */
+/* What a person asks for: a look at a relay, login, import and its release, logout. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +50,71 @@ static struct told *tell_later(struct rb_account *account, rb_account_done done,
     return told;
 }
 
+static enum rb_status check_ca_file(const char *ca_file, struct rb_error *err)
+{
+    if (ca_file && (ca_file[0] != '/' || strlen(ca_file) > PATH_MAX_BYTES))
+        return rb_fail(err, RB_INVALID, "The certificate file has to be given with its whole path.");
+    return RB_OK;
+}
+
+/* --- a look at a relay --- */
+
+struct probe {
+    struct rb_list node; /* rb_accounts.probes */
+    char *relay_url;
+    rb_account_done done;
+    void *arg;
+};
+
+static void probe_free(struct probe *probe)
+{
+    rb_list_remove(&probe->node);
+    free(probe->relay_url);
+    free(probe);
+}
+
+void account_probes_free(struct rb_accounts *accounts)
+{
+    RB_LIST_EACH_SAFE (&accounts->probes, node)
+        probe_free(RB_CONTAINER(node, struct probe, node));
+}
+
+static void probed(void *arg, const struct rb_answer *answer)
+{
+    struct probe *probe = arg;
+    struct rb_error err = {0};
+    enum rb_status status = RB_OK;
+    if (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE)
+        status = rb_fail(&err, RB_UNAVAILABLE, "The check of %.200s failed: %s%s%.160s.", probe->relay_url,
+                         rb_problem_text(answer->problem), answer->detail[0] ? ": " : "", answer->detail);
+    probe->done(probe->arg, status, status == RB_OK ? NULL : &err, NULL);
+    probe_free(probe);
+}
+
+enum rb_status rb_account_probe(struct rb_accounts *accounts, const char *relay_url, const char *ca_file,
+                                rb_account_done done, void *arg, struct rb_error *err)
+{
+    char *url = NULL;
+    enum rb_status status = check_ca_file(ca_file, err);
+    if (status != RB_OK || (status = rb_url_normalise(relay_url, rb_url_insecure_allowed(), &url, err)) != RB_OK)
+        return status;
+    struct probe *probe = accounts->stopped ? NULL : calloc(1, sizeof *probe);
+    if (!probe) {
+        free(url);
+        return accounts->stopped ? rb_fail(err, RB_UNAVAILABLE, "The daemon is stopping.")
+                                 : rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+    }
+    *probe = (struct probe){.relay_url = url, .done = done, .arg = arg};
+    rb_list_push(&accounts->probes, &probe->node);
+    struct rb_relay_peer peer = {.url = url, .ca_file = ca_file};
+    status = rb_relay_health(accounts->ports->relay, &peer, probed, probe, NULL);
+    if (status != RB_OK) {
+        probe_free(probe);
+        return rb_fail(err, status, "The relay could not be asked: %s.", rb_status_text(status));
+    }
+    return RB_OK;
+}
+
 /* --- import --- */
 
 static bool visible_ascii(struct rb_span text)
@@ -83,14 +148,25 @@ static struct rb_chain *chain_with_token(struct rb_account *account, struct rb_s
     return NULL;
 }
 
+static bool take_ca_file(struct rb_account *account, const char *ca_file)
+{
+    char *copy = ca_file ? rb_span_dup(rb_span_of(ca_file)) : NULL;
+    if (ca_file && !copy)
+        return false;
+    free(account->ca_file);
+    account->ca_file = copy;
+    return true;
+}
+
 static enum rb_status import_again(struct rb_chain *chain, const struct rb_login *login, rb_account_done done,
                                    void *arg, struct rb_error *err)
 {
     struct rb_account *account = chain->account;
     if (chain->state != RB_CHAIN_HELD)
         return rb_fail(err, RB_BUSY, "The account %s holds this very token already and uses it.", account->name);
-    if (!tell_later(account, done, arg))
+    if (!take_ca_file(account, login->ca_file) || !tell_later(account, done, arg))
         return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+    account_save(account);
     if (login->hold) {
         chain->hold_until_ms = rb_clock_now_ms(account->accounts->ports->clock) + HOLD_MS;
         return RB_OK;
@@ -126,7 +202,8 @@ static enum rb_status import(struct rb_accounts *accounts, struct rb_account *ac
     if (made)
         account = account_prepare(accounts, login->name, relay_url, "", login->ca_file);
     struct rb_chain *chain = account ? import_chain(account, login->refresh_token, &sealed) : NULL;
-    struct told *told = chain ? tell_later(account, done, arg) : NULL;
+    bool good = chain && (made || take_ca_file(account, login->ca_file));
+    struct told *told = good ? tell_later(account, done, arg) : NULL;
     if (!told) {
         if (chain)
             chain_free(chain);
@@ -160,6 +237,10 @@ static enum rb_status release(struct rb_account *account, struct rb_chain *chain
             return rb_fail(err, status, "The newer token could not be sealed.");
         rb_chain_rows_set_token(accounts->chain_rows, chain->id, rb_str_span(&sealed));
     }
+    /* Failures of the login before it are not its own, and do not delay it. */
+    account->failures = 0;
+    account->not_before_ms = 0;
+    account->last_problem[0] = 0;
     /* Its `rotated` is 0: it is rotated at once, before anything uses it. */
     chain_set_state(chain, RB_CHAIN_ACTIVE);
     chain_save(chain);
@@ -189,8 +270,8 @@ static enum rb_status check_login(const struct rb_login *login, struct rb_error 
         return rb_fail(err, RB_INVALID, "An account's name is 1 to 255 printable characters.");
     if (!login->relay_url)
         return rb_fail(err, RB_INVALID, "The relay's URL is missing.");
-    if (login->ca_file && (login->ca_file[0] != '/' || strlen(login->ca_file) > PATH_MAX_BYTES))
-        return rb_fail(err, RB_INVALID, "The certificate file has to be given with its whole path.");
+    if (check_ca_file(login->ca_file, err) != RB_OK)
+        return RB_INVALID;
     if (login->refresh_token.len)
         return login->username || login->password.len
                    ? rb_fail(err, RB_INVALID, "An import has a refresh token instead of user name and password.")

@@ -337,6 +337,7 @@ enum rb_status rb_accounts_new(const struct rb_ports *ports, struct rb_budgets *
     rb_list_init(&accounts->watches);
     rb_list_init(&accounts->calls);
     rb_list_init(&accounts->logins);
+    rb_list_init(&accounts->probes);
     accounts->judged = (struct rb_fact){.apply = judged_apply, .release = judged_release};
     accounts->judged_committed.run = judged_committed;
     enum rb_status status = open_parts(accounts, err);
@@ -360,6 +361,7 @@ void rb_accounts_free(struct rb_accounts *accounts)
         rb_list_remove(&accounts->judged.node);
     account_calls_free(accounts);
     account_logins_free(accounts);
+    account_probes_free(accounts);
     RB_LIST_EACH_SAFE (&accounts->accounts, node)
         account_free(RB_CONTAINER(node, struct rb_account, node));
     rb_account_rows_free(accounts->account_rows);

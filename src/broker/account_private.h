@@ -99,7 +99,7 @@ struct rb_accounts {
     struct rb_chain_rows *chain_rows;
     struct rb_marks *marks;
     struct rb_slots *slots;
-    struct rb_list accounts, watches, calls, logins;
+    struct rb_list accounts, watches, calls, logins, probes;
     struct rb_fact judged;
     struct rb_effect judged_committed;
     bool started, stopped;
@@ -172,6 +172,9 @@ void account_deny_access(struct rb_account *account, const struct rb_secret *acc
 void chain_add(struct rb_chain *chain, enum rb_chain_state state, int64_t rotated, struct rb_span sealed);
 /* In this tick: ends what the account has, with a new epoch: chains go to revoking, password and access token are wiped. */
 void account_end_login(struct rb_account *account, enum rb_account_state state);
+
+/* --- account_admin.c --- */
+void account_probes_free(struct rb_accounts *accounts);
 
 /* --- account_login.c --- */
 /* Logs in with the stored password (committed rows; the budget was taken). */

@@ -11,7 +11,7 @@
 #include "secret.h"
 #include "url.h"
 
-enum { CONNECT_MS = 5000, WAIT_MS = 30000, ANSWER_MAX_BYTES = 64 << 20 };
+enum { CONNECT_MS = 5000, WAIT_MS = 40000, ANSWER_MAX_BYTES = 64 << 20 };
 
 struct rb_client {
     CURL *curl;

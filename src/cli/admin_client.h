@@ -27,7 +27,7 @@ struct rb_call {
     struct rb_span body;
     struct rb_span bearer; /* or empty */
     const char *header[3]; /* further ones, NULL: none */
-    int64_t wait_ms;       /* for the answer; 0: 30 s */
+    int64_t wait_ms;       /* for the answer; 0: 40 s, which is longer than the daemon waits for a relay */
 };
 
 struct rb_reply {

@@ -27,18 +27,25 @@ static void on_signal(uv_signal_t *handle, int number)
     rb_loop_stop(fake->loop);
 }
 
-/* "NAME:PASSWORD"; the names are kept in `names`. */
-static enum rb_status read_users(const struct rb_texts *texts, char names[][NAME_MAX_BYTES], struct rb_fake_user *users,
+/* The users of the command line, with the names cut out of NAME:PASSWORD. */
+struct users {
+    char names[2 * RB_TEXTS_MAX][NAME_MAX_BYTES];
+    struct rb_fake_user list[2 * RB_TEXTS_MAX];
+    size_t count;
+};
+
+static enum rb_status read_users(const struct rb_texts *texts, const char *permissions, struct users *users,
                                  struct rb_error *err)
 {
     for (size_t i = 0; i < texts->count; i++) {
         const char *colon = strchr(texts->at[i], ':');
         size_t len = colon ? (size_t)(colon - texts->at[i]) : 0;
         if (len == 0 || len >= NAME_MAX_BYTES || !colon[1])
-            return rb_fail(err, RB_INVALID, "--user takes NAME:PASSWORD, not \"%s\"", texts->at[i]);
-        memcpy(names[i], texts->at[i], len);
-        names[i][len] = 0;
-        users[i] = (struct rb_fake_user){names[i], colon + 1, ""};
+            return rb_fail(err, RB_INVALID, "--user and --admin take NAME:PASSWORD, not \"%s\"", texts->at[i]);
+        char *name = users->names[users->count];
+        memcpy(name, texts->at[i], len);
+        name[len] = 0;
+        users->list[users->count++] = (struct rb_fake_user){name, colon + 1, permissions};
     }
     return RB_OK;
 }
@@ -94,14 +101,15 @@ static enum rb_status read_config(const char *listen, const char *flavour, struc
 int rb_command_fake_relay(int argc, char **argv)
 {
     const char *listen = "127.0.0.1:8000", *flavour = "memory", *state = NULL, *keys = NULL;
-    struct rb_texts users = {.count = 0};
+    struct rb_texts plain = {.count = 0}, admins = {.count = 0};
     struct rb_fake_relay_config config = {.model = RB_MODEL_CONFIG_DEFAULT};
     bool no_limits = false;
     const struct rb_option options[] = {
         {"listen", "HOST:PORT", RB_OPTION_TEXT, &listen, 0, 0,
          "a loopback address; port 0 picks one (default 127.0.0.1:8000)"},
         {"flavour", "FLAVOUR", RB_OPTION_TEXT, &flavour, 0, 0, "memory (default) or valkey: which relay it is like"},
-        {"user", "NAME:PASSWORD", RB_OPTION_TEXTS, &users, 0, 0, "a user; may come again (default test:test)"},
+        {"user", "NAME:PASSWORD", RB_OPTION_TEXTS, &plain, 0, 0, "a user; may come again (default test:test)"},
+        {"admin", "NAME:PASSWORD", RB_OPTION_TEXTS, &admins, 0, 0, "a user who may administrate; may come again"},
         {"access-token-seconds", "N", RB_OPTION_INTEGER, &config.model.access_token_s, 1, 86400,
          "how long access tokens last (default 600)"},
         {"no-rate-limits", NULL, RB_OPTION_FLAG, &no_limits, 0, 0, "answers no 429"},
@@ -120,15 +128,14 @@ int rb_command_fake_relay(int argc, char **argv)
         return ends;
     struct rb_error err = {0};
     struct rb_address address;
-    char names[RB_TEXTS_MAX][NAME_MAX_BYTES];
-    struct rb_fake_user list[RB_TEXTS_MAX];
-    if (!users.count)
-        users = (struct rb_texts){.at = {"test:test"}, .count = 1};
+    struct users users = {.count = 0};
+    if (!plain.count && !admins.count)
+        plain = (struct rb_texts){.at = {"test:test"}, .count = 1};
     if (read_config(listen, flavour, &address, &config, &err) != RB_OK ||
-        read_users(&users, names, list, &err) != RB_OK)
+        read_users(&plain, "", &users, &err) != RB_OK || read_users(&admins, "admin", &users, &err) != RB_OK)
         return rb_complain_of_usage("fake-relay", &err);
     config.model.rate_limits = !no_limits;
-    config.users = list;
+    config.users = users.list;
     config.user_count = users.count;
     struct fake fake = {0};
     return serve(&fake, &config);

@@ -2,6 +2,8 @@
  *
  *     read ──▶ move_aside (to FILE.imported) ──▶ reappeared? both again ──▶ put (a placeholder) ──▶ forget (FILE.imported)
  *
+ * FILE.imported is forgotten only when the token has been exchanged for another one.
+ *
  * Symbolic links, and folders that others may write to, are refused, as the client refuses them. */
 #ifndef RB_IMPORT_FILE_H
 #define RB_IMPORT_FILE_H

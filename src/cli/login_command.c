@@ -3,13 +3,14 @@
 
 #include "command.h"
 #include "import_file.h"
+#include "import_outcome.h"
 #include "options.h"
 #include "password.h"
 #include "paths.h"
 #include "reach.h"
 
 /* The daemon holds an imported token for 60 s at most before it is used. */
-enum { IMPORT_WAIT_S = 15, IMPORT_WAIT_MAX_S = 45, LOOK_EVERY_MS = 200, PUT_TRIES = 5 };
+enum { IMPORT_WAIT_S = 15, IMPORT_WAIT_MAX_S = 45, LOOK_EVERY_MS = 200, PUT_TRIES = 5, OUTCOME_WAIT_MS = 30000 };
 
 struct login {
     const char *account, *relay, *ca_file, *username, *import, *door;
@@ -168,15 +169,68 @@ static enum rb_status put_placeholder(const struct login *login, struct rb_impor
     return status;
 }
 
-static enum rb_status import_file(const struct login *login, struct rb_import_file *file, json_t **answer,
-                                  struct rb_error *err)
+/* The daemon becomes the token's only holder: it must be able to use it. Nothing is stored or moved by the check. */
+static enum rb_status hand_over(const struct login *login, const struct rb_import_file *file, struct rb_error *err)
 {
     struct rb_span token = rb_import_token(file);
     const char *relay = login->relay ? login->relay : rb_import_relay_url(file);
+    json_t *body = json_pack("{ss ss*}", "relay_url", relay, "ca_file", login->ca_path);
+    enum rb_status status =
+        body ? rb_client_json(login->client, "POST", "/admin/probe", body, NULL, err) : no_memory(err);
+    if (status != RB_OK)
+        return status;
+    body = json_pack("{ss ss* ss% sb}", "relay_url", relay, "ca_file", login->ca_path, "refresh_token", token.at,
+                     token.len, "replace", login->replace);
+    return rb_client_account(login->client, login->account, "import", body, NULL, err);
+}
+
+/* The account's object in the daemon's status; `*ret` NULL: it has none of that name. */
+static enum rb_status look(const struct login *login, json_t **ret, struct rb_error *err)
+{
+    RB_CLEANUP_JSON json_t *tree = NULL;
+    size_t i;
+    json_t *account;
+    rb_json_release(ret);
+    enum rb_status status = rb_client_json(login->client, "GET", "/admin/status", NULL, &tree, err);
+    if (status != RB_OK)
+        return status;
+    json_array_foreach(json_object_get(tree, "accounts"), i, account)
+    {
+        const char *name = json_string_value(json_object_get(account, "name"));
+        if (name && strcmp(name, login->account) == 0)
+            *ret = json_incref(account);
+    }
+    return RB_OK;
+}
+
+/* The relay has the last word: the login is taken over when it has exchanged the token. */
+static enum rb_status await_outcome(const struct login *login, json_t **answer, struct rb_error *err)
+{
+    RB_CLEANUP_JSON json_t *account = NULL;
+    int64_t end = now_ms() + OUTCOME_WAIT_MS;
+    struct rb_error why = {0};
+    enum rb_status status;
+    while ((status = look(login, &account, &why)) != RB_OK || rb_outcome_of(account) == RB_OUTCOME_OPEN) {
+        if (now_ms() >= end)
+            break;
+        sleep_ms(LOOK_EVERY_MS);
+    }
+    if (status != RB_OK)
+        return rb_fail(err, status, "%.250s The login is the daemon's; %.160s.imported is kept.", why.text,
+                       login->import);
+    if (rb_outcome_of(account) != RB_OUTCOME_DONE)
+        return rb_outcome_fail(account, login->account, login->import, err);
+    *answer = json_pack("{sO* sO* sO* sO*}", "name", json_object_get(account, "name"), "state",
+                        json_object_get(account, "state"), "chain", json_object_get(account, "chain"),
+                        "chains_revoking", json_object_get(account, "chains_revoking"));
+    return *answer ? RB_OK : no_memory(err);
+}
+
+static enum rb_status import_file(const struct login *login, struct rb_import_file *file, json_t **answer,
+                                  struct rb_error *err)
+{
     bool taken = false;
-    json_t *body = json_pack("{ss ss* ss% sb}", "relay_url", relay, "ca_file", login->ca_path, "refresh_token",
-                             token.at, token.len, "replace", login->replace);
-    enum rb_status status = rb_client_account(login->client, login->account, "import", body, answer, err);
+    enum rb_status status = hand_over(login, file, err);
     if (status != RB_OK)
         return status;
     if (!login->as_json)
@@ -187,13 +241,15 @@ static enum rb_status import_file(const struct login *login, struct rb_import_fi
         return status;
     struct rb_error why = {0};
     enum rb_status put = put_placeholder(login, file, &taken, &why);
-    token = rb_import_token(file);
-    body = taken ? json_pack("{ss%}", "refresh_token", token.at, token.len) : json_object();
-    status = rb_client_account(login->client, login->account, "release", body, NULL, err);
-    if (status == RB_OK && put != RB_OK)
+    struct rb_span token = rb_import_token(file);
+    json_t *body = taken ? json_pack("{ss%}", "refresh_token", token.at, token.len) : json_object();
+    if ((status = rb_client_account(login->client, login->account, "release", body, NULL, err)) != RB_OK ||
+        (status = await_outcome(login, answer, err)) != RB_OK || (status = rb_import_forget(file, err)) != RB_OK)
+        return status;
+    if (put != RB_OK)
         return rb_fail(err, put, "The login was imported, but no placeholder could be left for the file's users: %s",
                        why.text);
-    return status == RB_OK ? rb_import_forget(file, err) : status;
+    return RB_OK;
 }
 
 static int import(const struct login *login)

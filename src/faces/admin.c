@@ -1,5 +1,5 @@
-/* The admin face, on a socket of its own that only the daemon's user and root can open: logging in and out, a real token, the
- * whole state. The command line uses it. */
+/* The admin face, on a socket of its own that only the daemon's user and root can open: logging in and out, a real token, a
+ * look at a relay, the whole state. The command line uses it. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +162,32 @@ static void import(struct rb_http_request *request, void *face)
     fields_free(&fields);
 }
 
+static void answer_probe(void *arg, enum rb_status status, const struct rb_error *err, struct rb_account *account)
+{
+    if (status != RB_OK)
+        rb_http_answer_problem(arg, http_status(status), "failed", err ? err->text : rb_status_text(status));
+    else
+        rb_http_answer_json(arg, 200, json_pack("{sb}", "reachable", true));
+}
+
+static void probe(struct rb_http_request *request, void *face)
+{
+    struct rb_face_context *context = face;
+    struct fields fields = {0};
+    struct rb_error err = {0};
+    if (!fields_read(request, &fields)) {
+        fields_free(&fields);
+        return;
+    }
+    enum rb_status status = fields.relay_url.len
+                                ? rb_account_probe(context->broker->accounts, fields.relay_url.at,
+                                                   text_or_null(&fields.ca_file), answer_probe, request, &err)
+                                : rb_fail(&err, RB_INVALID, "The relay's URL is missing.");
+    if (status != RB_OK)
+        rb_http_answer_problem(request, http_status(status), "failed", err.text);
+    fields_free(&fields);
+}
+
 /* An answer that waits for the commit of a change that has no callback of its own. */
 struct released {
     struct rb_effect effect;
@@ -247,6 +273,7 @@ static void status(struct rb_http_request *request, void *face)
 
 static const struct rb_route routes[] = {
     {RB_GET, "/admin/status", RB_BODY_NONE, status},
+    {RB_POST, "/admin/probe", RB_BODY_JSON, probe},
     {RB_POST, "/admin/accounts/{name}/login", RB_BODY_JSON, login},
     {RB_POST, "/admin/accounts/{name}/import", RB_BODY_JSON, import},
     {RB_POST, "/admin/accounts/{name}/release", RB_BODY_JSON, release},

@@ -114,7 +114,7 @@ class Relay:
 
     def _start_fake(self):
         command = [os.environ["RELAY_BROKER"], "fake-relay", "--listen", f"127.0.0.1:{self.port}",
-                   "--flavour", self.flavour, "--user", ":".join(ADMIN)]
+                   "--flavour", self.flavour, "--admin", ":".join(ADMIN)]
         if not self.limits:
             command.append("--no-rate-limits")
         if self.access_token_seconds:

@@ -373,6 +373,82 @@ static void import(const char *name, const char *token, bool hold)
     ck_assert_ptr_eq(ending.account, rb_account_by_name(world->broker->accounts, rb_span_of(name)));
 }
 
+static enum rb_status probe(const char *relay_url, const char *ca_file, struct ending *ending)
+{
+    struct rb_error err = {0};
+    *ending = (struct ending){.status = -1};
+    enum rb_status status = rb_account_probe(world->broker->accounts, relay_url, ca_file, on_end, ending, &err);
+    if (status != RB_OK) {
+        ck_assert_uint_gt(strlen(err.text), 0);
+        return status;
+    }
+    ck_assert_int_eq(ending->status, -1);
+    world_end_tick(world);
+    ck_assert(world_run_until(world, has_ended, ending, MINUTE));
+    return (enum rb_status)ending->status;
+}
+
+START_TEST(R8_a_probe_says_whether_the_relay_answers_and_keeps_nothing)
+{
+    struct ending ending;
+    ck_assert_int_eq(probe(world_url, NULL, &ending), RB_OK);
+    world->weather.down = true;
+    ck_assert_int_eq(probe(world_url, NULL, &ending), RB_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(ending.text, world_url));
+    ck_assert_ptr_nonnull(strstr(ending.text, "cannot be reached"));
+    world->weather = (struct weather){.html = 1000};
+    ck_assert_int_eq(probe(world_url, NULL, &ending), RB_UNAVAILABLE);
+    ck_assert_int_eq(probe("ftp://relay.example.org", NULL, &ending), RB_INVALID);
+    ck_assert_int_eq(probe(world_url, "ca.pem", &ending), RB_INVALID);
+    ck_assert_ptr_null(rb_account_next(world->broker->accounts, NULL));
+}
+END_TEST
+
+START_TEST(R8_a_probe_under_way_does_not_outlive_the_broker)
+{
+    struct ending ending = {.status = -1};
+    ck_assert_int_eq(rb_account_probe(world->broker->accounts, world_url, NULL, on_end, &ending, NULL), RB_OK);
+    host_restart();
+    world_run(world, MINUTE);
+    ck_assert_int_eq(ending.status, -1);
+}
+END_TEST
+
+START_TEST(R8_a_released_token_does_not_wait_for_the_failures_of_the_login_before_it)
+{
+    host_login(false);
+    host_drop_access();
+    world->weather.down = true;
+    world_run(world, 10 * MINUTE);
+    world->weather.down = false;
+    char *token = host_foreign_token("user");
+    import("main", token, true);
+    ck_assert_int_gt((int)(host_account()->not_before_ms - world->now_ms), SECOND);
+    ck_assert_int_eq(rb_account_release(host_account(), (struct rb_span){0}, NULL), RB_OK);
+    world_end_tick(world);
+    ck_assert_str_eq(host_account()->last_problem, "");
+    ck_assert(host_get_access(SECOND));
+    free(token);
+}
+END_TEST
+
+START_TEST(R8_an_import_into_an_account_takes_its_certificates_along)
+{
+    struct ending ending;
+    host_login(false);
+    char *token = host_foreign_token("user");
+    struct rb_login asked = {.name = "main", .relay_url = world_url, .refresh_token = rb_span_of(token), .hold = true};
+    asked.ca_file = "/etc/first.pem";
+    ck_assert_int_eq(login(&asked, &ending), RB_OK);
+    ck_assert_str_eq(rb_account_peer(host_account()).ca_file, "/etc/first.pem");
+    asked.ca_file = "/etc/second.pem";
+    ck_assert_int_eq(login(&asked, &ending), RB_OK);
+    host_restart();
+    ck_assert_str_eq(rb_account_peer(host_account()).ca_file, "/etc/second.pem");
+    free(token);
+}
+END_TEST
+
 START_TEST(R8_an_imported_token_is_rotated_at_once_and_says_who_it_is)
 {
     char *token = host_foreign_token("user");
@@ -692,6 +768,10 @@ static void add_tests(Suite *suite)
     tcase_add_test(tests, R7_the_wrong_password_makes_no_account);
     tcase_add_test(tests, a_login_whose_commit_fails_is_kept_until_there_is_room);
     tcase_add_test(tests, R6_a_login_that_ends_after_a_logout_is_revoked);
+    tcase_add_test(tests, R8_a_probe_says_whether_the_relay_answers_and_keeps_nothing);
+    tcase_add_test(tests, R8_a_probe_under_way_does_not_outlive_the_broker);
+    tcase_add_test(tests, R8_a_released_token_does_not_wait_for_the_failures_of_the_login_before_it);
+    tcase_add_test(tests, R8_an_import_into_an_account_takes_its_certificates_along);
     tcase_add_test(tests, R8_an_imported_token_is_rotated_at_once_and_says_who_it_is);
     tcase_add_test(tests, R8_a_held_token_is_not_sent_before_its_release);
     tcase_add_test(tests, R8_a_newer_token_that_reappeared_is_the_one_that_is_used);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "import_file.h"
+#include "import_outcome.h"
 
 #define TOKEN "01234567-89ab-cdef-0123-456789abcdef.the-secret-part"
 #define NEWER "11234567-89ab-cdef-0123-456789abcdef.the-newer-part"
@@ -168,7 +169,69 @@ END_TEST
 
 Suite *import_suite(void)
 {
-    Suite *suite = suite_create("import");
+    /* --- what came of it --- */
+
+#define ACCOUNT(state, chain, generation, expires, problem) \
+    "{\"state\":\"" state "\",\"chain\":\"" chain "\",\"generation\":" generation ",\"access_expires_in_s\":" expires \
+    ",\"last_problem\":\"" problem "\"}"
+
+static const struct {
+    const char *account;
+    enum rb_outcome outcome;
+    const char *words[2];
+} outcomes[] = {
+    {ACCOUNT("active", "active", "1", "599", ""), RB_OUTCOME_DONE, {NULL}},
+    {ACCOUNT("active", "rotating", "2", "0", ""), RB_OUTCOME_DONE, {NULL}},
+    {ACCOUNT("active", "active", "0", "null", "the relay cannot be reached"),
+     RB_OUTCOME_OPEN,
+     {"the relay cannot be reached", "was not used"}},
+    {ACCOUNT("active", "held", "0", "null", ""), RB_OUTCOME_OPEN, {"was not used", "FILE.imported"}},
+    {ACCOUNT("active", "uncertain", "0", "null", "no whole answer"), RB_OUTCOME_OPEN, {"not known", "no whole answer"}},
+    {ACCOUNT("active", "rotating", "0", "null", ""), RB_OUTCOME_OPEN, {"not known", "FILE.imported"}},
+    {ACCOUNT("active", "active", "1", "null", ""), RB_OUTCOME_OPEN, {"relay-broker status", "FILE.imported"}},
+    {ACCOUNT("login_required", "dead", "0", "null", ""), RB_OUTCOME_LOST, {"not valid any more", "login main"}},
+    {ACCOUNT("login_required", "revoking", "0", "null", ""), RB_OUTCOME_LOST, {"another user", "main"}},
+    {ACCOUNT("logged_out", "revoked", "0", "null", ""), RB_OUTCOME_LOST, {"logged out", "FILE.imported"}},
+    {"{}", RB_OUTCOME_OPEN, {"not known", "FILE.imported"}},
+    {"[]", RB_OUTCOME_OPEN, {"not known", "FILE.imported"}},
+};
+
+START_TEST(an_import_has_succeeded_only_when_the_relay_gave_a_token)
+{
+    RB_CLEANUP_JSON json_t *account = json_loads(outcomes[_i].account, 0, NULL);
+    ck_assert_ptr_nonnull(account);
+    ck_assert_int_eq(rb_outcome_of(account), outcomes[_i].outcome);
+    if (outcomes[_i].outcome == RB_OUTCOME_DONE)
+        return;
+    err = (struct rb_error){0};
+    enum rb_status status = outcomes[_i].outcome == RB_OUTCOME_LOST ? RB_DENIED : RB_BUSY;
+    ck_assert_int_eq(rb_outcome_fail(account, "main", "FILE", &err), status);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_msg(strstr(err.text, outcomes[_i].words[i]) != NULL, "%s", err.text);
+}
+END_TEST
+
+START_TEST(an_outcome_with_long_names_keeps_the_files_name)
+{
+    char name[256], long_path[161], whole[300];
+    memset(name, 'n', sizeof name - 1);
+    memset(long_path, 'p', sizeof long_path - 1);
+    name[sizeof name - 1] = long_path[sizeof long_path - 1] = 0;
+    snprintf(whole, sizeof whole, "%s.imported", long_path);
+    for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
+        RB_CLEANUP_JSON json_t *account = json_loads(outcomes[i].account, 0, NULL);
+        if (rb_outcome_of(account) != RB_OUTCOME_OPEN)
+            continue;
+        json_object_set_new(account, "last_problem", json_string(name));
+        err = (struct rb_error){0};
+        rb_outcome_fail(account, name, long_path, &err);
+        ck_assert_msg(strstr(err.text, whole) != NULL && err.text[strlen(err.text) - 1] == '.', "%s", err.text);
+    }
+    ck_assert_int_eq(rb_outcome_of(NULL), RB_OUTCOME_OPEN);
+}
+END_TEST
+
+Suite *suite = suite_create("import");
     TCase *tests = tcase_create("import");
     tcase_add_checked_fixture(tests, begin, end);
     tcase_add_test(tests, a_credentials_file_is_read);
@@ -181,6 +244,9 @@ Suite *import_suite(void)
     tcase_add_test(tests, the_file_is_moved_aside_and_a_placeholder_takes_its_place);
     tcase_add_test(tests, a_file_that_reappears_wins_over_the_placeholder);
     tcase_add_test(tests, the_owner_of_the_file_keeps_it);
+    tcase_add_loop_test(tests, an_import_has_succeeded_only_when_the_relay_gave_a_token, 0,
+                        (int)(sizeof outcomes / sizeof outcomes[0]));
+    tcase_add_test(tests, an_outcome_with_long_names_keeps_the_files_name);
     suite_add_tcase(suite, tests);
     return suite;
 }
