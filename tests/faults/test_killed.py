@@ -1,4 +1,6 @@
-"""kill -9 at any moment, while several clients post, poll, and the login rotates. RB_KILLS: how often; RB_SEED: when."""
+"""kill -9 at any moment, while several clients post, poll, and the login rotates.
+
+RB_KILLS: how often; RB_SEED: when."""
 import collections
 import os
 import random
@@ -122,10 +124,11 @@ class Storm:
         for writer in self.writers:
             writer.stop()
         wait_drained(self.broker)
-        stored = {topic: [(m["payload"]["from"], m["payload"]["n"]) for m in relays_messages(self.broker, self.fake, topic)]
-                  for topic in TOPICS}
+        stored = {topic: [(m["payload"]["from"], m["payload"]["n"])
+                          for m in relays_messages(self.broker, self.fake, topic)] for topic in TOPICS}
         for reader in self.readers:
-            wait_for(lambda: all(set(reader.got[t]) == set(stored[t]) for t in TOPICS), 30, "a reader that has everything")
+            wait_for(lambda: all(set(reader.got[t]) == set(stored[t]) for t in TOPICS), 30,
+                     "a reader that has everything")
             reader.stop()
         return stored
 
@@ -149,8 +152,8 @@ def test_nothing_answered_is_lost_and_nothing_is_stepped_over_when_it_is_killed_
     with capsys.disabled():
         print(f"\nkills {KILLS}, seed {SEED}: {dict(sorted(storm.kills.items()))}")
         print(f"answered {len(answered)}, stored {len(everything)}, lost {len(lost)}, doubled {doubled}, stepped over "
-              f"{stepped_over}; refreshes {seen['refreshes_ok']}, chains lost {seen['replays']}, logins {seen['logins']}; "
-              f"statuses {dict(sum((w.statuses for w in storm.writers), collections.Counter()))}")
+              f"{stepped_over}; refreshes {seen['refreshes_ok']}, chains lost {seen['replays']}, logins "
+              f"{seen['logins']}; statuses {dict(sum((w.statuses for w in storm.writers), collections.Counter()))}")
     assert not lost
     assert stepped_over == 0
     # Every look-up comes after the relay has done what the killed process had sent.

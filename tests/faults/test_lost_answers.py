@@ -140,8 +140,8 @@ def test_a_login_whose_answer_is_lost_says_so_and_can_be_repeated(fake, broker):
     fake.control("faults", do="drop", path="/auth/login")
     argv = ("login", "second", "--relay", fake.url, "--username", "bob", "--password-stdin")
     said = complaint(broker.run(*argv, stdin="secret of bob\n", check=False))
-    assert said == (f"The login at {fake.url} failed: no whole answer of the relay: the connection was closed without an "
-                    "answer.")
+    assert said == (f"The login at {fake.url} failed: no whole answer of the relay: the connection was closed without "
+                    "an answer.")
     broker.run(*argv, stdin="secret of bob\n")
     assert broker.account("second")["state"] == "active"
     assert "secret" not in broker.process.text()

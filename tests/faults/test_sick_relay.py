@@ -247,7 +247,8 @@ def test_a_relay_that_cannot_be_reached_is_a_sentence_at_the_login(broker_of, ur
 
 
 @pytest.mark.parametrize("fault, said", [
-    ({"do": "html"}, "no whole answer of the relay: an answer with status 200 that is not what the relay says to this call."),
+    ({"do": "html"}, "no whole answer of the relay: an answer with status 200 that is not what the relay says to this "
+                     "call."),
     ({"do": "status", "status": 503}, "the relay failed: status 503."),
     ({"do": "cut"}, "no whole answer of the relay: the connection was closed without an answer."),
 ], ids=["a page", "503", "cut"])

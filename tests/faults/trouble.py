@@ -1,4 +1,4 @@
-"""What the fault tests share: a quick configuration, what a killed broker left behind, what the relay has, small disks."""
+"""What the fault tests share: a quick configuration, what an ended broker left behind, what the relay has, disks."""
 import contextlib
 import os
 import pathlib
@@ -64,7 +64,7 @@ def wait_drained(broker, seconds=40):
 
 def wait_events(broker, kind, seconds=20):
     """The texts of the events of a kind, once there are some."""
-    return wait_for(lambda: [e["text"] for e in broker.status()["events"] if e["kind"] == kind], seconds, f"event {kind}")
+    return wait_for(lambda: events(broker, kind), seconds, f"event {kind}")
 
 
 def events(broker, kind):

@@ -1,7 +1,6 @@
 """Pulsar 0.16 with `message_queue_url` at the broker, driven by its client manager, as Galaxy's job runner does it."""
 import base64
 import json
-import textwrap
 
 import pytest
 import requests
@@ -119,48 +118,3 @@ def test_ten_jobs_run_to_the_end_and_every_handler_hears_of_each(peers, pulsar, 
             assert last["status"] == "complete" and last["returncode"] == 0, last
             assert f"this is job {job}" in last["stdout"] + last["job_stdout"], last
     assert pulsar.capabilities["published_at"] and len(rotated) == 1
-
-
-HANDLER = textwrap.dedent("""
-    import sys, threading
-    from pulsar.client.manager import RelayClientManager
-    url, user, password, prefix = sys.argv[1:]
-    def update(payload):
-        if payload["complete"] == "true":
-            print("complete", payload["job_id"], flush=True)
-    RelayClientManager(relay_url=url, relay_username=user, relay_password=password,
-                       relay_topic_prefix=prefix).ensure_has_status_update_callback(update)
-    threading.Event().wait()
-""")
-
-
-@pytest.mark.parametrize("peers", ["memory"], indirect=True)
-def test_a_handler_that_is_killed_and_comes_back_without_a_cursor_hears_of_every_job(peers, pulsar, handler, prefix):
-    """Released Galaxy keeps its cursor in memory only."""
-    def start(log):
-        return harness.Process([harness.PYTHON, "-c", HANDLER, peers.url, harness.USER, harness.PASSWORD, prefix],
-                               pulsar.folder / log)
-
-    launcher = handler()
-    running = start("first handler")
-    try:
-        harness.wait_for(lambda: peers.broker.parked() >= 2, 20, "the polls of the daemon and of the handler")
-        jobs = [str(n) for n in range(6)]
-        launcher.launch(jobs[0], pulsar.folder, "true")
-        harness.wait_for(lambda: f"complete {jobs[0]}" in running.text(), 30, "the first job")
-        running.kill()
-        for job in jobs[1:]:
-            launcher.launch(job, pulsar.folder, "true")
-        url = f"{peers.url}/api/v1/topics/{prefix}_job_status_update/messages?limit=100"
-
-        def all_reported():
-            answer = requests.get(url, timeout=20)
-            return answer.status_code == 200 and {m["payload"]["job_id"] for m in answer.json()["messages"]
-                                                  if m["payload"]["complete"] == "true"} == set(jobs)
-
-        harness.wait_for(all_reported, 60, "the daemon's reports")
-        running = start("second handler")
-        harness.wait_for(lambda: {f"complete {job}" for job in jobs[1:]} <= set(running.text().splitlines()), 30,
-                         "what happened while no handler was there")
-    finally:
-        running.kill()

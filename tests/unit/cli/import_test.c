@@ -167,9 +167,7 @@ START_TEST(the_owner_of_the_file_keeps_it)
 }
 END_TEST
 
-Suite *import_suite(void)
-{
-    /* --- what came of it --- */
+/* --- what came of it --- */
 
 #define ACCOUNT(state, chain, generation, expires, problem) \
     "{\"state\":\"" state "\",\"chain\":\"" chain "\",\"generation\":" generation ",\"access_expires_in_s\":" expires \
@@ -231,7 +229,9 @@ START_TEST(an_outcome_with_long_names_keeps_the_files_name)
 }
 END_TEST
 
-Suite *suite = suite_create("import");
+Suite *import_suite(void)
+{
+    Suite *suite = suite_create("import");
     TCase *tests = tcase_create("import");
     tcase_add_checked_fixture(tests, begin, end);
     tcase_add_test(tests, a_credentials_file_is_read);
