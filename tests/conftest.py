@@ -23,3 +23,9 @@ def broker(tmp_path, fake):
     yield broker
     if broker.process.alive():
         broker.stop()
+
+
+def pytest_sessionfinish():
+    """What a failed test has left running."""
+    for process in harness.Process.all:
+        process.kill()

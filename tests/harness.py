@@ -44,10 +44,13 @@ def wait_for(condition, seconds=20, what="the condition"):
 class Process:
     """A program started by a test; ended by its pid, its output kept."""
 
+    all = []
+
     def __init__(self, argv, log, env=None, **options):
         self.log = pathlib.Path(log)
         self.out = open(self.log, "ab")
         self.popen = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, env=env, **options)
+        Process.all.append(self)
 
     def text(self):
         return self.log.read_text(errors="replace")

@@ -160,6 +160,8 @@ void rb_budget_refused(struct rb_budgets *budgets, const char *relay_url, enum r
     /* The one that was refused is counted. Less than half of what was configured is not believed: then somebody else shares
      * the address, and the closed window is enough. */
     int64_t configured = configured_limit(budgets, kind);
+    if (configured == 0)
+        return;
     int64_t seen = window->open ? window->count - 1 : 0;
     int64_t least = configured > 1 ? configured / 2 : 1;
     int64_t limit = seen > least ? seen : least;

@@ -32,6 +32,7 @@ struct rb_post {
     int64_t ttl_s;             /* passed on, 0: none */
     int64_t expires_wall_ms;   /* 0: never */
     struct rb_span key;        /* the caller's idempotency key; empty: none */
+    struct rb_span whole;      /* what the key stands for, where it is more than this message (a bulk's body); else empty */
     const char *door;
     int64_t uid;
 };
@@ -57,7 +58,7 @@ void rb_outbox_reload(struct rb_outbox *outbox);
 void rb_outbox_start(struct rb_outbox *outbox);
 void rb_outbox_stop(struct rb_outbox *outbox);
 
-/* Adds a row in this tick. The same key within its life gives the earlier row (`*ret_repeated`); with another topic, body or ttl
+/* Adds a row in this tick. The same key within its life gives the earlier row (`*ret_repeated`); with another message or whole
  * RB_EXISTS (422). RB_FULL: the bounds are reached (503). RB_INVALID: see err. */
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err);

@@ -33,8 +33,12 @@ static void hash_key(const struct rb_post *post, unsigned char ret[KEY_BYTES])
 
 static void hash_body(const struct rb_post *post, unsigned char ret[KEY_BYTES])
 {
-    int64_t ttl = post->ttl_s;
-    struct rb_span parts[] = {post->topic, post->payload, post->metadata, {(const char *)&ttl, sizeof ttl}};
+    struct rb_span parts[] = {post->topic,
+                              post->payload,
+                              post->metadata,
+                              {(const char *)&post->ttl_s, sizeof post->ttl_s},
+                              {(const char *)&post->expires_wall_ms, sizeof post->expires_wall_ms},
+                              post->whole};
     hash_parts(parts, sizeof parts / sizeof parts[0], ret);
 }
 

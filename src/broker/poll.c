@@ -117,8 +117,8 @@ static void timed_out(struct rb_timer *timer)
         rb_poll_try_answer(state, true);
 }
 
-/* What a `since` names here: a relay's id, or an outbox id of the same account that was accepted (O10). Empty:
- * nothing known. */
+/* What a `since` names here: a relay's id, or an outbox id of the same account (O10). One that is not known, or no longer, reads
+ * from the beginning, as an unknown id does at the relay. Empty: what it names is not stored yet, so nothing follows it. */
 static struct rb_span since_id(struct rb_poll_state *state, struct rb_span since)
 {
     int64_t post;
@@ -127,9 +127,10 @@ static struct rb_span since_id(struct rb_poll_state *state, struct rb_span since
     if (!rb_outbox_id_parse(since, &post))
         return since;
     struct rb_post_view view;
-    bool ended = rb_outbox_view(state->sessions->outbox, post, &view) == RB_OK &&
-                 view.account == rb_account_id(state->account) && view.state == RB_POST_ACCEPTED;
-    return ended ? view.message_id : (struct rb_span){0};
+    if (rb_outbox_view(state->sessions->outbox, post, &view) != RB_OK ||
+        view.account != rb_account_id(state->account))
+        return RB_SPAN(RB_BEGINNING);
+    return view.state == RB_POST_ACCEPTED ? view.message_id : (struct rb_span){0};
 }
 
 static enum rb_status confirm(struct rb_poll_state *state, struct rb_poll_entry *entry, int64_t n)
@@ -186,7 +187,11 @@ static enum rb_status resolve(struct rb_poll_state *state, const struct rb_poll_
     entry->watch.wake = wake;
     rb_list_init(&entry->watch.node);
     rb_inbox_want(state->sessions->inbox, topic, false);
-    struct rb_span id = asked->has_since ? since_id(state, asked->since) : (struct rb_span){0};
+    struct rb_span id = {0};
+    if (asked->has_since)
+        id = since_id(state, asked->since);
+    else if (state->had_since && !state->session)
+        id = RB_SPAN(RB_BEGINNING); /* nobody whose place could be known: as the relay does */
     return id.len ? resolve_since(state, entry, id) : resolve_place(state, entry);
 }
 

@@ -314,3 +314,20 @@ void rb_client_sign_out(struct rb_client *client, struct rb_span bearer)
     struct rb_call call = {.method = "POST", .path = "/auth/logout", .bearer = bearer, .wait_ms = CONNECT_MS};
     rb_client_call(client, &call, &reply, NULL);
 }
+
+enum rb_status rb_client_check_account(struct rb_client *client, const char *name, struct rb_error *err)
+{
+    RB_CLEANUP_JSON json_t *answer = NULL;
+    enum rb_status status = rb_client_json(client, "GET", "/v1/status", NULL, &answer, err);
+    if (status != RB_OK)
+        return status;
+    size_t index;
+    json_t *account;
+    json_array_foreach(json_object_get(answer, "accounts"), index, account)
+    {
+        const char *found = json_string_value(json_object_get(account, "name"));
+        if (found && strcmp(found, name) == 0)
+            return RB_OK;
+    }
+    return rb_fail(err, RB_NOT_FOUND, "There is no account \"%s\" here; see relay-broker status.", name);
+}

@@ -36,10 +36,11 @@ static enum rb_status fail_lost(const json_t *account, const char *name, const c
                        "The login in %.160s belongs to another user than the account %.80s, so it was revoked; "
                        "use another name, or --replace.",
                        file, name);
-    return rb_fail(err, RB_DENIED,
-                   "The login in %.160s was not valid any more, and the relay refused it: log in anew with relay-broker "
-                   "login %.80s. Remove %.160s.imported, it is of no use now.",
-                   file, name, file);
+    return rb_fail(
+        err, RB_DENIED,
+        "The login in %.160s was not valid any more, and the relay refused it: log in anew with relay-broker "
+        "login %.80s. Remove %.160s.imported, it is of no use now.",
+        file, name, file);
 }
 
 /* Certainly not executed: the daemon would not hold the token as usable otherwise. */

@@ -144,6 +144,9 @@ static enum rb_status sign_in(struct poll *poll, struct rb_error *err)
     rb_str_reset(&poll->bearer);
     if (!poll->follow && !poll->account)
         return RB_OK;
+    enum rb_status status = poll->account ? rb_client_check_account(poll->client, poll->account, err) : RB_OK;
+    if (status != RB_OK)
+        return status;
     return rb_client_sign_in(poll->client, poll->account ? poll->account : "relay-broker-poll", false, &poll->bearer,
                              err);
 }

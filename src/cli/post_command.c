@@ -107,6 +107,8 @@ static enum rb_status send_post(struct rb_client *client, const struct post *pos
     struct rb_call full = *call;
     enum rb_status status = RB_OK;
     if (post->account)
+        status = rb_client_check_account(client, post->account, err);
+    if (post->account && status == RB_OK)
         status = rb_client_sign_in(client, post->account, false, &bearer, err);
     full.bearer = rb_str_span(&bearer);
     if (status == RB_OK)

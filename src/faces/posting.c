@@ -6,7 +6,7 @@
 
 #include "account.h"
 
-enum { DEFAULT_WAIT_MS = 10000, MAX_WAIT_S = 60, KEY_MAX = 255 };
+enum { DEFAULT_WAIT_MS = 10000, MAX_WAIT_S = 60 };
 
 struct posting {
     struct rb_post_wait wait;
@@ -79,7 +79,7 @@ void rb_posting_start(struct rb_face_context *context, struct rb_http_request *r
         .door = door->name,
         .uid = rb_http_peer(request)->uid,
     };
-    if (post.key.len > KEY_MAX) {
+    if (post.key.len > RB_POSTING_KEY_MAX) {
         answers->refuse(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
     }

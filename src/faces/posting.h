@@ -6,6 +6,8 @@
 #include "message_body.h"
 #include "outbox.h"
 
+enum { RB_POSTING_KEY_MAX = 255 }; /* bytes of an Idempotency-Key */
+
 /* How long the caller wants to wait (RFC 7240 Prefer: wait=N, respond-async), in milliseconds: default 10 s, at most 60 s. */
 int64_t rb_posting_wait_ms(const struct rb_http_request *request);
 

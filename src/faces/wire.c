@@ -31,7 +31,7 @@ static const struct rb_route routes[] = {
     {RB_OTHER_METHOD, "/auth/oidc/*", RB_BODY_ANY, forbid_device_flow},
     {RB_POST, "/api/v1/messages", RB_BODY_JSON, rb_wire_post},
     {RB_POST, "/api/v1/messages/bulk", RB_BODY_JSON, rb_wire_bulk},
-    {RB_POST, "/messages/poll", RB_BODY_JSON, rb_wire_poll},
+    {RB_POST, "/messages/poll", RB_BODY_JSON, rb_wire_poll, .waits = true},
     {RB_GET, "/messages/poll/stats", RB_BODY_NONE, rb_wire_poll_stats},
     {RB_GET, "/api/v1/topics", RB_BODY_NONE, rb_wire_topic_list},
     {RB_POST, "/api/v1/topics", RB_BODY_JSON, rb_wire_topic_create},

@@ -6,7 +6,7 @@
 #include "wire.h"
 #include "wire_time.h"
 
-enum { BULK_MAX = 100, KEY_MAX = 320 };
+enum { BULK_MAX = 100 };
 
 /* {message_id, topic, timestamp}: the relay's own once it has accepted the post, else the outbox's (O10). */
 static void add_message_answer(struct rb_str *body, const struct rb_post_view *view)
@@ -190,6 +190,7 @@ static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bul
             .metadata = messages[i].metadata,
             .ttl_s = messages[i].ttl_s,
             .key = rb_str_span(&row_key),
+            .whole = rb_http_body(request),
             .door = door->name,
             .uid = rb_http_peer(request)->uid,
         };
@@ -210,8 +211,8 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
             rb_wire_detail(request, 403, "This door does not allow posts to one of these topics.");
             return;
         }
-    if (rb_http_header(request, "Idempotency-Key").len > KEY_MAX - 8) {
-        rb_wire_detail(request, 400, "An Idempotency-Key has at most 255 bytes.");
+    if (rb_http_header(request, "Idempotency-Key").len > RB_POSTING_KEY_MAX) {
+        refuse_post(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
     }
     if (!rb_outbox_has_room(context->broker->outbox, (int64_t)count, (int64_t)bytes)) {

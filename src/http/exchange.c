@@ -179,7 +179,7 @@ static enum MHD_Result on_whole(struct rb_http_request *request)
         verdict = rb_guard_media_type(request, request->body.len > 0);
     if (!verdict.status && server->draining)
         verdict = stopping;
-    if (!verdict.status && server->stats.parked >= server->limits.parked)
+    if (!verdict.status && request->route->waits && server->stats.parked >= server->limits.parked)
         verdict = too_many_parked;
     if (verdict.status)
         return refuse_now(request, verdict);

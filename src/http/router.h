@@ -25,6 +25,7 @@ struct rb_route {
     const char *template;
     enum rb_body_kind body;
     rb_http_handler handler;
+    bool waits;        /* it may wait long for something to happen: the limit of parked requests is for these */
     /* A GET for data of the status page's own script: the only route where Sec-Fetch-Site: same-origin is let through
      * (D5). Never one that leases, moves or spends. */
     bool own_page;

@@ -74,7 +74,8 @@ size_t rb_relay_calls(const struct rb_relay *relay);
 /* Deadlines from the start of a call. R1: a refresh is cut only at its own. */
 enum {
     RB_REFRESH_DEADLINE_MS = 5 * 60 * 1000,
-    RB_CALL_DEADLINE_MS = 30 * 1000,
+    /* With the wait for a token still below the 30 s after which the Python client gives up. */
+    RB_CALL_DEADLINE_MS = 20 * 1000,
     RB_POLL_GRACE_MS = 10 * 1000, /* added to a poll's own timeout */
 };
 

@@ -270,7 +270,7 @@ def test_a_crooked_path_is_a_clear_error_and_asks_the_relay_nothing(shared, unmo
 
 # --- smuggling forms (T7) ---
 
-POST = b"POST /api/v1/messages HTTP/1.1\r\n"
+POST, HOST = b"POST /api/v1/messages HTTP/1.1\r\n", b"Host: localhost\r\n"
 TYPE = b"Content-Type: application/json\r\n"
 BODY = b'{"topic": "smuggled", "payload": {}}'
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
@@ -279,49 +279,49 @@ SMUGGLED = {
     "no_host": POST + TYPE + LENGTH + b"\r\n" + BODY,
     "empty_host": POST + b"Host:\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "no_host_1_0": b"POST /api/v1/messages HTTP/1.0\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "length_and_chunked": POST + b"Host: localhost\r\n" + TYPE + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + BODY,
-    "two_lengths": POST + b"Host: localhost\r\n" + TYPE + LENGTH + LENGTH + b"\r\n" + BODY,
-    "different_lengths": POST + b"Host: localhost\r\n" + TYPE + LENGTH + b"Content-Length: 5\r\n\r\n" + BODY,
-    "list_of_lengths": POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: 36, 36\r\n\r\n" + BODY,
-    "negative_length": POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: -1\r\n\r\n" + BODY,
-    "plus_length": POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: +%d\r\n\r\n" % len(BODY) + BODY,
-    "huge_length": POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: 99999999999999999999\r\n\r\n" + BODY,
-    "hex_length": POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: 0x24\r\n\r\n" + BODY,
+    "length_and_chunked": POST + HOST + TYPE + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + BODY,
+    "two_lengths": POST + HOST + TYPE + LENGTH + LENGTH + b"\r\n" + BODY,
+    "different_lengths": POST + HOST + TYPE + LENGTH + b"Content-Length: 5\r\n\r\n" + BODY,
+    "list_of_lengths": POST + HOST + TYPE + b"Content-Length: 36, 36\r\n\r\n" + BODY,
+    "negative_length": POST + HOST + TYPE + b"Content-Length: -1\r\n\r\n" + BODY,
+    "plus_length": POST + HOST + TYPE + b"Content-Length: +%d\r\n\r\n" % len(BODY) + BODY,
+    "huge_length": POST + HOST + TYPE + b"Content-Length: 99999999999999999999\r\n\r\n" + BODY,
+    "hex_length": POST + HOST + TYPE + b"Content-Length: 0x24\r\n\r\n" + BODY,
     "absolute_uri": b"POST http://localhost/api/v1/messages HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "star": b"POST * HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "no_slash": b"POST api/v1/messages HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "fragment": b"POST /api/v1/messages#x HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "nul_in_header": POST + b"Host: localhost\r\nX: a\x00b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "nul_in_header": POST + HOST + b"X: a\x00b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "nul_in_path": b"POST /api/v1/messages\x00 HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "folded_line": POST + b"Host: localhost\r\nX: a\r\n b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "folded_tab": POST + b"Host: localhost\r\nTransfer-Encoding:\r\n\tchunked\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "space_before_colon": POST + b"Host: localhost\r\nContent-Length : 3\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "space_in_name": POST + b"Host: localhost\r\nX Y: 1\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "folded_line": POST + HOST + b"X: a\r\n b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "folded_tab": POST + HOST + b"Transfer-Encoding:\r\n\tchunked\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "space_before_colon": POST + HOST + b"Content-Length : 3\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "space_in_name": POST + HOST + b"X Y: 1\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "no_colon": POST + b"Host: localhost\r\nnonsense\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "empty_name": POST + b"Host: localhost\r\n: x\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "bare_lf": POST.replace(b"\r", b"") + b"Host: localhost\n" + (TYPE + LENGTH).replace(b"\r", b"") + b"\n" + BODY,
     "one_bare_lf": POST + b"Host: localhost\nX: 1\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "bare_cr": POST + b"Host: localhost\rX: 1\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "other_encoding": POST + b"Host: localhost\r\nTransfer-Encoding: gzip, chunked\r\n" + TYPE + b"\r\n" + BODY,
-    "identity": POST + b"Host: localhost\r\nTransfer-Encoding: identity\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "xchunked": POST + b"Host: localhost\r\nTransfer-Encoding: xchunked\r\n" + TYPE + b"\r\n" + BODY,
-    "two_encodings": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\n0\r\n\r\n",
+    "other_encoding": POST + HOST + b"Transfer-Encoding: gzip, chunked\r\n" + TYPE + b"\r\n" + BODY,
+    "identity": POST + HOST + b"Transfer-Encoding: identity\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "xchunked": POST + HOST + b"Transfer-Encoding: xchunked\r\n" + TYPE + b"\r\n" + BODY,
+    "two_encodings": POST + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\n0\r\n\r\n",
     "chunked_1_0": b"POST /api/v1/messages HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\n0\r\n\r\n",
     "two_spaces": b"POST  /api/v1/messages HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "tab": b"POST\t/api/v1/messages HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "two_types": POST + b"Host: localhost\r\n" + TYPE + TYPE + LENGTH + b"\r\n" + BODY,
-    "two_credentials": POST + b"Host: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "two_types": POST + HOST + TYPE + TYPE + LENGTH + b"\r\n" + BODY,
+    "two_credentials": POST + HOST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "bad_query": b"POST /api/v1/messages?x=%zz HTTP/1.1\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "raw_utf8": "POST /api/v1/messages/\u00e4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
     "version_9": b"POST /api/v1/messages HTTP/9.9\r\nHost: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
     "http_0_9": b"GET /api/v1/topics\r\n\r\n",
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
-    "long_head": POST + b"Host: localhost\r\nX: " + b"a" * 20000 + b"\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
-    "many_headers": POST + b"Host: localhost\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(2000)) + TYPE + LENGTH + b"\r\n" + BODY,
+    "long_head": POST + HOST + b"X: " + b"a" * 20000 + b"\r\n" + TYPE + LENGTH + b"\r\n" + BODY,
+    "many_headers": POST + HOST + b"".join(b"X%d: 1\r\n" % n for n in range(2000)) + TYPE + LENGTH + b"\r\n" + BODY,
     "long_path": b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "bad_chunk": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\nzz\r\n" + BODY + b"\r\n0\r\n\r\n",
-    "negative_chunk": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\n-1\r\n" + BODY + b"\r\n0\r\n\r\n",
-    "huge_chunk": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\n" + TYPE + b"\r\nffffffffffffffff1\r\n" + BODY,
+    "bad_chunk": POST + HOST + b"Transfer-Encoding: chunked\r\n" + TYPE + b"\r\nzz\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "negative_chunk": POST + HOST + b"Transfer-Encoding: chunked\r\n" + TYPE + b"\r\n-1\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "huge_chunk": POST + HOST + b"Transfer-Encoding: chunked\r\n" + TYPE + b"\r\nffffffffffffffff1\r\n" + BODY,
     "garbage": bytes(range(256)) * 8,
 }
 
@@ -329,7 +329,7 @@ SMUGGLED = {
 @pytest.mark.parametrize("data", SMUGGLED.values(), ids=SMUGGLED)
 def test_a_smuggling_form_is_refused_and_the_connection_closed(shared, unmoved, data):
     """What follows on the connection, a whole good post, must not be read as one."""
-    second = POST + b"Host: localhost\r\n" + TYPE + LENGTH + b"\r\n" + BODY
+    second = POST + HOST + TYPE + LENGTH + b"\r\n" + BODY
     answer = upstream.talk(shared.broker.port, data + second, half_close=True)
     assert upstream.status_of(answer) in (400, 408, 413, 414, 431, 501, 505, None), answer[:300]
     assert b"HTTP/1.1 2" not in answer and answer.count(b"Content-Type: application/json") <= 1, answer
@@ -347,9 +347,9 @@ def test_the_forms_the_library_would_take_are_400_with_a_sentence(shared, unmove
 
 
 @pytest.mark.parametrize("data", [
-    POST + b"Host: localhost\r\n" + TYPE + b"Content-Length: 100\r\n\r\n" + BODY,
-    POST + b"Host: localhost\r\n" + TYPE + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY,
-    POST + b"Host: localhost\r\n" + TYPE, POST, b"P"], ids=["length", "chunked", "head", "line", "byte"])
+    POST + HOST + TYPE + b"Content-Length: 100\r\n\r\n" + BODY,
+    POST + HOST + TYPE + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY,
+    POST + HOST + TYPE, POST, b"P"], ids=["length", "chunked", "head", "line", "byte"])
 def test_a_request_cut_short_is_no_request(hasty, data):
     before = hasty.status()["outbox"]
     answer = upstream.talk(hasty.port, data, half_close=True)
@@ -367,7 +367,7 @@ def test_pipelined_requests_are_answered_in_order(shared):
 
 def test_expect_100_continue_is_understood(shared, topic):
     body = json.dumps({"topic": topic, "payload": {}}).encode()
-    head = POST + b"Host: localhost\r\nExpect: 100-continue\r\nConnection: close\r\n" + TYPE + b"Content-Length: %d\r\n\r\n" % len(body)
+    head = POST + HOST + b"Expect: 100-continue\r\nConnection: close\r\n" + TYPE + b"Content-Length: %d\r\n\r\n" % len(body)
     answer = upstream.talk(shared.broker.port, head + body)
     assert b"HTTP/1.1 201" in answer
 
@@ -382,8 +382,8 @@ def hasty(tmp_path_factory, shared):
     broker.stop()
 
 
-@pytest.mark.parametrize("start", [b"", POST + b"Host: localhost\r\n", POST + b"Host: localhost\r\n" + TYPE + LENGTH + b"\r\n{",
-                                   POST + b"Host: localhost\r\n" + TYPE + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"],
+@pytest.mark.parametrize("start", [b"", POST + b"Host: localhost\r\n", POST + HOST + TYPE + LENGTH + b"\r\n{",
+                                   POST + HOST + TYPE + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"],
                          ids=["line", "head", "body", "chunked"])
 def test_a_caller_that_drips_is_cut_off_at_the_deadline(hasty, start):
     before = hasty.status()["outbox"]["queued"]

@@ -367,8 +367,8 @@ def test_an_import_for_another_relay_than_the_accounts_is_refused(tmp_path, fake
     broker = Broker(tmp_path)
     broker.login(fake)
     fields = json.loads(credentials.read_text())
-    credentials.write_text(json.dumps(fields | {"relay_url": "https://relay.example.org"}))
+    credentials.write_text(json.dumps(fields | {"relay_url": "http://127.0.0.1:1"}))
     assert complaint(import_it(broker, credentials, check=False), 1)
-    assert json.loads(credentials.read_text())["relay_url"] == "https://relay.example.org"
+    assert json.loads(credentials.read_text())["relay_url"] == "http://127.0.0.1:1"
     assert broker.account()["state"] == "active"
     broker.stop()

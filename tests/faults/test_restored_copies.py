@@ -70,8 +70,8 @@ def test_a_restored_copy_never_sends_its_old_token_and_recovers_with_the_kept_pa
     before = counts(fake)
     broker.start()
     said = sentence(wait_events(broker, "restored_copy")[0])
-    assert said == ("main: this state folder was restored from a copy, or the counter file is missing: its login may be "
-                    "in use elsewhere and is revoked.")
+    assert said == ("main: this state folder was restored from a copy, or the counter file is missing: its login may "
+                    "be in use elsewhere and is revoked.")
     assert broker.post("t", {"n": 1}).status_code in (201, 202)
     wait_drained(broker)
     wait_for(lambda: broker.account()["chains_revoking"] == 0, what="the revocation of the old chain")

@@ -175,7 +175,6 @@ def test_a_poll_too_many_is_told_so(full_house):
     assert refused.json()["message"] == "Too many requests are waiting at this moment."
 
 
-@pytest.mark.xfail(strict=True, reason="exchange.c refuses every request, not only polls, when parked_polls is reached")
 def test_polls_that_wait_keep_out_no_post_and_no_look_at_the_health(full_house):
     assert requests.get(full_house.url + "/health", timeout=10).status_code == 200
     assert full_house.post("t", {"n": 0}).status_code == 201

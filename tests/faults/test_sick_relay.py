@@ -131,7 +131,6 @@ def test_too_many_requests_without_retry_after_are_waited_out_and_never_look_lik
     assert broker.status()["outbox"]["maybe_duplicates"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="budget.c: without a limit of its own, one 429 leaves one post a minute")
 def test_one_429_does_not_throttle_a_broker_that_assumes_no_limit(fake, broker_of):
     broker = broker_of(fake, posts_per_minute=0)
     fake.control("faults", do="status", status=429, retry_after=1, path=POSTS, method="POST")

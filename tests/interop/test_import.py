@@ -93,8 +93,44 @@ def test_an_import_of_a_dead_token_says_so(empty_broker, path):
     path.write_text(json.dumps(content))
     running = start_import(empty_broker, path, 1)
     out, err = running.communicate(timeout=60)
-    assert running.returncode == 1 and err, out
+    assert running.returncode == 1 and "not valid any more" in err and not out, out + err
     assert content["refresh_token"] not in out + err
+    assert empty_broker.account()["state"] == "login_required"
+
+
+def test_an_import_while_the_relay_is_away_leaves_the_login_in_the_file(empty_broker, tmp_path):
+    tmp_path.chmod(0o700)
+    path = tmp_path / "relay_credentials.json"
+    CredentialsFile(str(path)).save({"relay_url": f"http://127.0.0.1:{harness.free_port()}", "issued_at": utcnow_iso(),
+                                     "refresh_token": "01234567-89ab-cdef-0123-456789abcdef.never-sent"})
+    content = path.read_text()
+    running = start_import(empty_broker, path, 1)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and "Connection refused" in err and not out, out + err
+    assert path.read_text() == content and not path.with_name(path.name + ".imported").exists()
+    assert empty_broker.status()["accounts"] == []
+
+
+def test_an_import_that_the_relay_does_not_confirm_keeps_the_old_file(empty_broker, tmp_path):
+    """It answers, and takes no refresh; the login works once it does."""
+    tmp_path.chmod(0o700)
+    relay = harness.FakeRelay(tmp_path)
+    path = tmp_path / "relay_credentials.json"
+    aside = path.with_name(path.name + ".imported")
+    try:
+        RelayAuthManager(relay.url, harness.USER, harness.PASSWORD, credentials_file=str(path)).get_token()
+        path.chmod(0o600)
+        token = CredentialsFile(str(path)).load()["refresh_token"]
+        relay.control("faults", do="status", status=429, retry_after=1, path="/auth/token/refresh", count=0)
+        running = start_import(empty_broker, path, 2, "--json")
+        out, err = running.communicate(timeout=90)
+        assert running.returncode == 1 and str(aside) in err and "relay-broker status" in err and not out, out + err
+        assert json.loads(aside.read_text())["refresh_token"] == token and token not in err
+        relay.control("clear")
+        harness.wait_for(lambda: empty_broker.account()["refreshes"] == 1, 120, "the rotation of the imported token")
+        assert relay.state()["counts"]["replays"] == 0
+    finally:
+        relay.stop()
 
 
 def test_an_import_that_cannot_trust_the_relay_leaves_the_login_in_the_file(empty_broker, tmp_path):

@@ -169,7 +169,7 @@ END_TEST
 
 /* --- what came of it --- */
 
-#define ACCOUNT(state, chain, generation, expires, problem) \
+#define ACCOUNT(state, chain, generation, expires, problem)                                                           \
     "{\"state\":\"" state "\",\"chain\":\"" chain "\",\"generation\":" generation ",\"access_expires_in_s\":" expires \
     ",\"last_problem\":\"" problem "\"}"
 

@@ -115,7 +115,7 @@ static const struct rb_route routes[] = {
     {.method = RB_GET, .template = "/item/{name}/of/{owner}", .handler = on_two_params},
     {.method = RB_GET, .template = "/query", .handler = on_query},
     {.method = RB_GET, .template = "/bearer", .handler = on_bearer},
-    {.method = RB_GET, .template = "/park", .handler = on_park},
+    {.method = RB_GET, .template = "/park", .handler = on_park, .waits = true},
     {.method = RB_GET, .template = "/drop", .handler = on_drop},
     {.method = RB_GET, .template = "/page-data", .handler = on_hello, .own_page = true},
 };

@@ -160,7 +160,7 @@ START_TEST(a_post_has_its_bearer_and_key)
     ck_assert_str_eq(script.held[0]->path, "/api/v1/messages");
     ck_assert_str_eq(script.held[0]->bearer, "acc");
     ck_assert_str_eq(script.held[0]->idempotency_key, "0123");
-    ck_assert_int_eq(script.held[0]->deadline_ms, 30 * 1000);
+    ck_assert_int_eq(script.held[0]->deadline_ms, RB_CALL_DEADLINE_MS);
     ck_assert(!script.held[0]->fresh_connection);
     end(0, 201, "{\"message_id\":\"7-0\",\"topic\":\"t\",\"timestamp\":\"x\"}");
     ck_assert_str_eq(last_text, "7-0");
