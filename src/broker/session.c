@@ -186,12 +186,28 @@ static void free_session(struct rb_sessions *sessions, struct rb_session *sessio
     free(session);
 }
 
+/* At the bound the session that was unused for longest goes, of those without a place: short-lived programs that only post open one
+ * each, and nothing is lost with it. False: all have one. */
+static bool end_spare(struct rb_sessions *sessions)
+{
+    struct rb_session *spare = NULL;
+    RB_LIST_EACH (&sessions->all, node) {
+        struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
+        if (rb_list_empty(&session->places) && rb_list_empty(&session->polls) &&
+            (!spare || session->seen_ms < spare->seen_ms))
+            spare = session;
+    }
+    if (spare)
+        rb_session_end(sessions, spare);
+    return spare != NULL;
+}
+
 enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *account, const char *door, int64_t uid,
                                struct rb_span username, struct rb_session **ret, struct rb_error *err)
 {
-    if (sessions->count >= sessions->ports->config->sessions)
-        return rb_fail(err, RB_FULL, "there are too many sessions; unused ones end after a while");
     rb_tick_lead(sessions->ports->tick);
+    if (sessions->count >= sessions->ports->config->sessions && !end_spare(sessions))
+        return rb_fail(err, RB_FULL, "There are too many sessions that read; unused ones end after a while.");
     unsigned char id[RB_SESSION_ID_BYTES];
     rb_random_fill(sessions->ports->random, id, sizeof id);
     int64_t now = rb_clock_wall_ms(sessions->ports->clock);

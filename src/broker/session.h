@@ -17,7 +17,8 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
 void rb_sessions_free(struct rb_sessions *sessions);
 void rb_sessions_reload(struct rb_sessions *sessions);
 
-/* A row in this tick. RB_FULL: too many sessions (the caller says 503). */
+/* A row in this tick. At the bound the one that was unused for longest ends, of those that never polled; RB_FULL: all did (the
+ * caller says 503). */
 enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *account, const char *door, int64_t uid,
                                struct rb_span username, struct rb_session **ret, struct rb_error *err);
 /* By its id; it must be of this door and uid, else NULL (R9). Constant time is not needed: ids are random and the look-up is by hash. */

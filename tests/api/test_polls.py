@@ -298,11 +298,13 @@ def test_more_parked_polls_than_allowed_are_503_and_the_others_wait_on(tmp_path,
     broker.stop()
 
 
-def test_more_sessions_than_allowed_are_503(tmp_path, fake):
+def test_more_reading_sessions_than_allowed_are_503_and_those_that_only_post_make_room(tmp_path, fake):
     broker = Broker(tmp_path, config="limits {\n sessions = 3\n}\n")
     broker.login(fake)
-    for _ in range(3):
+    for _ in range(10):
         broker.placeholder()
+    for _ in range(3):
+        broker.poll("jobs", bearer=broker.placeholder())
     answer = requests.post(broker.url + "/auth/login", data={"username": "main", "password": "x"}, timeout=10)
     assert answer.status_code == 503 and answer.headers["Retry-After"] and answer.json()["message"]
     broker.stop()

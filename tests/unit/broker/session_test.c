@@ -508,6 +508,35 @@ START_TEST(r9_a_session_belongs_to_its_door_and_uid)
 }
 END_TEST
 
+START_TEST(at_the_bound_the_longest_unused_session_that_never_polled_makes_room)
+{
+    struct world_config config = scene_config(flavours[_i]);
+    config.broker.sessions = 3;
+    struct scene scene;
+    scene_open(&scene, &config);
+    struct rb_session *reads = scene_session(&scene);
+    read_once(&reader, &scene, reads, 1, "jobs", NULL);
+    unsigned char reading_id[RB_SESSION_ID_BYTES], older_id[RB_SESSION_ID_BYTES], newer_id[RB_SESSION_ID_BYTES];
+    memcpy(reading_id, rb_session_id(reads), sizeof reading_id);
+    memcpy(older_id, rb_session_id(scene_session(&scene)), sizeof older_id);
+    world_run(scene.world, 1000);
+    memcpy(newer_id, rb_session_id(scene_session(&scene)), sizeof newer_id);
+    world_run(scene.world, 1000);
+    struct rb_session *fourth = scene_session(&scene);
+    ck_assert_ptr_nonnull(find_again(&scene, reading_id));
+    ck_assert_ptr_null(find_again(&scene, older_id));
+    ck_assert_ptr_nonnull(find_again(&scene, newer_id));
+    read_once(&reader, &scene, find_again(&scene, newer_id), 2, "jobs", NULL);
+    read_once(&reader, &scene, fourth, 3, "jobs", NULL);
+    struct rb_session *fifth;
+    struct rb_error err;
+    ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000,
+                                     RB_SPAN("galaxy"), &fifth, &err),
+                     RB_FULL);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(an_unused_session_ends_and_holds_nothing_back)
 {
     struct world_config config = scene_config(flavours[_i]);
@@ -519,11 +548,6 @@ START_TEST(an_unused_session_ends_and_holds_nothing_back)
     unsigned char id[RB_SESSION_ID_BYTES], used_id[RB_SESSION_ID_BYTES];
     memcpy(id, rb_session_id(session), sizeof id);
     memcpy(used_id, rb_session_id(used), sizeof used_id);
-    struct rb_session *third;
-    struct rb_error err;
-    ck_assert_int_eq(rb_session_open(scene.world->broker->sessions, scene_account(&scene), "door", 1000,
-                                     RB_SPAN("galaxy"), &third, &err),
-                     RB_FULL);
     read_once(&reader, &scene, session, 1, "jobs", NULL);
     publish_many(&scene, "jobs", 1, 10);
     for (int hour = 0; hour < 23; hour++) {
@@ -742,6 +766,7 @@ int main(void)
     tcase_set_timeout(lives, 60);
     tcase_add_loop_test(lives, t4_a_poll_whose_place_could_not_be_written_hears_it_and_no_session_is_left, 0, both);
     tcase_add_loop_test(lives, r9_a_session_belongs_to_its_door_and_uid, 0, both);
+    tcase_add_loop_test(lives, at_the_bound_the_longest_unused_session_that_never_polled_makes_room, 0, both);
     tcase_add_loop_test(lives, an_unused_session_ends_and_holds_nothing_back, 0, both);
     tcase_add_loop_test(lives, a_living_sessions_place_outlasts_the_retention, 0, both);
     tcase_add_loop_test(lives, p5_parked_polls_end_with_the_login, 0, both);
