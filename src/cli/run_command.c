@@ -178,9 +178,14 @@ static void tell_ready(const struct daemon *daemon)
 
 static void close_daemon(struct daemon *daemon)
 {
+    /* Callers are told while the broker still knows them, and what the broker still answers at its end finds its request. */
+    if (daemon->server)
+        rb_http_server_drain(daemon->server);
+    if (daemon->admin_server)
+        rb_http_server_drain(daemon->admin_server);
+    rb_engine_close(daemon->engine);
     rb_http_server_free(daemon->server);
     rb_http_server_free(daemon->admin_server);
-    rb_engine_close(daemon->engine);
     rb_http_carrier_free(daemon->carrier);
     if (daemon->loop)
         rb_timer_stop(&daemon->clock, &daemon->stop_timer);
