@@ -1,5 +1,5 @@
-/* File: what every room that keeps files of its own needs: folders that are made, bytes that are written whole, and what
- * an errno means to a user. */
+/* File: what every room that keeps files of its own needs: folders that are made, bytes that are written whole, and
+ * what an errno means to a user. */
 #ifndef RB_FILE_H
 #define RB_FILE_H
 

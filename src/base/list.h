@@ -11,11 +11,11 @@ struct rb_list {
 };
 
 #define RB_LIST_INIT(list) ((struct rb_list){&(list), &(list)})
-#define RB_CONTAINER(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define RB_CONTAINER(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 #define RB_LIST_EACH(head, node) for (struct rb_list *node = (head)->next; node != (head); node = node->next)
 /* Allows unlinking `node` in the body. */
-#define RB_LIST_EACH_SAFE(head, node)                                                                                  \
-    for (struct rb_list *node = (head)->next, *node##_next = node->next; node != (head);                               \
+#define RB_LIST_EACH_SAFE(head, node)                                                    \
+    for (struct rb_list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 
 static inline void rb_list_init(struct rb_list *list)

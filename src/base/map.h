@@ -1,5 +1,5 @@
-/* Map: an intrusive hash table. Nodes and what they are found by are the caller's; several nodes may have one hash. Adding never
- * fails: when the table cannot grow its chains get longer. All zero is an empty map. */
+/* Map: an intrusive hash table. Nodes and what they are found by are the caller's; several nodes may have one hash.
+ * Adding never fails: when the table cannot grow its chains get longer. All zero is an empty map. */
 #ifndef RB_MAP_H
 #define RB_MAP_H
 

@@ -8,8 +8,8 @@
 
 enum rb_status {
     RB_OK = 0,
-    RB_NO_MEMORY,   /* an allocation failed */
-    RB_INVALID,     /* the input breaks a rule; the same input will fail again */
+    RB_NO_MEMORY, /* an allocation failed */
+    RB_INVALID,   /* the input breaks a rule; the same input will fail again */
     RB_NOT_FOUND,
     RB_EXISTS,      /* something is there already, and it is not the same */
     RB_DENIED,      /* not allowed */

@@ -1,5 +1,5 @@
-/* Calls with the account's token, for faces: each waits for a token, is sent, and sent once more when the relay no longer accepted
- * the token (a 401 was not executed). */
+/* Calls with the account's token, for faces: each waits for a token, is sent, and sent once more when the relay no
+ * longer accepted the token (a 401 was not executed). */
 #include <stdlib.h>
 #include <string.h>
 

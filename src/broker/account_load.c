@@ -1,5 +1,5 @@
-/* Accounts and chains between rows and memory: start, reload, end; and what is made at the start of rows that were in the middle
- * of something when the process ended. */
+/* Accounts and chains between rows and memory: start, reload, end; and what is made at the start of rows that were in
+ * the middle of something when the process ended. */
 #include <stdlib.h>
 #include <string.h>
 

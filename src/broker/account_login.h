@@ -1,5 +1,5 @@
-/* Between account_admin.c (what a person asks for), account_login.c (a login with a password) and account_change.c (what both
- * write). */
+/* Between account_admin.c (what a person asks for), account_login.c (a login with a password) and account_change.c
+ * (what both write). */
 #ifndef RB_ACCOUNT_LOGIN_H
 #define RB_ACCOUNT_LOGIN_H
 
@@ -10,7 +10,8 @@ bool account_login_is_under_way(const struct rb_accounts *accounts, const char *
                                 const char *username);
 /* The checks have been made; `account` is NULL for a new one. */
 enum rb_status account_login_password(struct rb_accounts *accounts, struct rb_account *account, const char *relay_url,
-                                      const struct rb_login *login, rb_account_done done, void *arg, struct rb_error *err);
+                                      const struct rb_login *login, rb_account_done done, void *arg,
+                                      struct rb_error *err);
 /* An account in memory, without a row. NULL: out of memory. */
 struct rb_account *account_prepare(struct rb_accounts *accounts, const char *name, const char *relay_url,
                                    const char *username, const char *ca_file);

@@ -1,8 +1,8 @@
 /* What the files of account and chain share. Nobody else includes it.
  *
- * Rows first: what happens to an account or a chain is written, then account_changed() marks the account until the tick has
- * ended. account_pump decides what to do next, always from a timer and only on committed rows: it rotates, retries, revokes,
- * logs in again. Answers of the relay become facts; whatever moves a chain out of `rotating` is one. */
+ * Rows first: what happens to an account or a chain is written, then account_changed() marks the account until the tick
+ * has ended. account_pump decides what to do next, always from a timer and only on committed rows: it rotates, retries,
+ * revokes, logs in again. Answers of the relay become facts; whatever moves a chain out of `rotating` is one. */
 #ifndef RB_ACCOUNT_PRIVATE_H
 #define RB_ACCOUNT_PRIVATE_H
 
@@ -17,10 +17,10 @@
 #include "slot.h"
 
 enum {
-    HOLD_MS = 60 * 1000,           /* R8: an imported chain that is never released */
-    RISK_LEFT_MS = 60 * 1000,      /* R5: the other chain rests while the access token has more than this left */
-    RISK_ROTATING_MS = 10 * 1000,  /* R5: and while a rotation has only just begun */
-    LEAST_LEFT_MS = 5 * 1000,      /* an access token with less left is not handed out */
+    HOLD_MS = 60 * 1000,          /* R8: an imported chain that is never released */
+    RISK_LEFT_MS = 60 * 1000,     /* R5: the other chain rests while the access token has more than this left */
+    RISK_ROTATING_MS = 10 * 1000, /* R5: and while a rotation has only just begun */
+    LEAST_LEFT_MS = 5 * 1000,     /* an access token with less left is not handed out */
     COMMIT_FAILED_WAIT_MS = 500,
     CLOCKS_AGREE_MS = 5 * 60 * 1000, /* R10 */
     REVOKE_BACKOFF_MAX_MS = 5 * 60 * 1000,
@@ -34,22 +34,22 @@ struct login_op;
 struct rb_chain {
     struct rb_list node; /* rb_account.chains */
     struct rb_account *account;
-    bool present;        /* it has a row */
-    bool seen;           /* by a reload */
-    bool pinned;         /* a login that is being committed holds it: a reload keeps it without a row */
+    bool present; /* it has a row */
+    bool seen;    /* by a reload */
+    bool pinned;  /* a login that is being committed holds it: a reload keeps it without a row */
     /* the row */
     int64_t id;
     unsigned char uid[RB_UID_BYTES];
     enum rb_chain_state state;
     int64_t epoch, generation, mark, rotated;
-    bool doubt;          /* an earlier attempt with this token had an unknown end */
+    bool doubt; /* an earlier attempt with this token had an unknown end */
     /* not in rows */
-    int64_t quiet_ms;    /* from then on no earlier request with this token can reach the relay (R1) */
+    int64_t quiet_ms; /* from then on no earlier request with this token can reach the relay (R1) */
     int64_t hold_until_ms;
     struct rotation *rotation; /* from the intent until its end has become a fact */
     struct rb_effect send;
-    bool sending;        /* the intent is not committed yet */
-    bool in_flight;      /* rb_relay_refresh is under way */
+    bool sending;   /* the intent is not committed yet */
+    bool in_flight; /* rb_relay_refresh is under way */
     int64_t sent_ms;
     bool revoke_in_flight, revoke_sure;
     int64_t revoke_at_ms;
@@ -74,15 +74,15 @@ struct rb_account {
     int64_t access_expires_ms, access_lifetime_ms, refresh_ms;
     int64_t access_chain, access_generation;
     /* not in rows */
-    bool changed;        /* rows were written in a tick that has not ended */
-    bool announce;       /* watchers hear it when the tick has ended */
+    bool changed;  /* rows were written in a tick that has not ended */
+    bool announce; /* watchers hear it when the tick has ended */
     struct rb_effect tick_ended;
     struct rb_timer pump;
-    bool seen;           /* by a reload */
+    bool seen;                   /* by a reload */
     struct rb_str sealed_access; /* from a reload's first pass to its second */
     int64_t sealed_expires;
-    bool wanted;         /* somebody waits for an access token */
-    bool used;           /* since the last refresh */
+    bool wanted; /* somebody waits for an access token */
+    bool used;   /* since the last refresh */
     bool asked_me;
     int64_t not_before_ms; /* of refreshes and logins */
     int failures;
@@ -103,9 +103,9 @@ struct rb_accounts {
     struct rb_fact judged;
     struct rb_effect judged_committed;
     bool started, stopped;
-    bool settled;        /* what was in flight when the process ended has been judged, and that is committed (T5, R3, T4) */
+    bool settled; /* what was in flight when the process ended has been judged, and that is committed (T5, R3, T4) */
     uint64_t serial;
-    int token_calls;     /* refreshes, logins, revocations and intents under way */
+    int token_calls; /* refreshes, logins, revocations and intents under way */
 };
 
 /* --- account_load.c --- */
@@ -125,7 +125,7 @@ void account_forget_access(struct rb_account *account); /* memory only; lives un
 /* After a commit: takes the secret. */
 void account_publish(struct rb_account *account, struct rb_secret *access, int64_t expires_ms, int64_t lifetime_ms,
                      int64_t chain, int64_t generation);
-void account_wipe_access(struct rb_account *account);   /* memory and row */
+void account_wipe_access(struct rb_account *account); /* memory and row */
 void account_wipe_password(struct rb_account *account);
 int64_t account_access_left_ms(const struct rb_account *account);
 int64_t account_least_left_ms(const struct rb_account *account);
@@ -135,8 +135,8 @@ void account_settle(struct rb_account *account);
 /* Waits before the next refresh or login, longer with each failure in a row; at least until `at_least_ms` from now. */
 void account_back_off(struct rb_account *account, int64_t at_least_ms);
 void account_tell_problem(struct rb_account *account, const struct rb_answer *answer);
-/* In this tick: takes the user id that a token names (another one than before: the relay was wiped, R7) and, with `may_name`, the
- * user name of an account that has none; its chains' tokens are sealed anew then. */
+/* In this tick: takes the user id that a token names (another one than before: the relay was wiped, R7) and, with
+ * `may_name`, the user name of an account that has none; its chains' tokens are sealed anew then. */
 void account_learn(struct rb_account *account, const struct rb_claims *claims, bool may_name);
 struct rb_seal account_seal(const struct rb_account *account, const struct rb_chain *chain, int64_t generation,
                             const char *column);
@@ -168,9 +168,11 @@ void chain_revoke_pump(struct rb_chain *chain, int64_t now, int64_t *next);
 void account_deny_access(struct rb_account *account, const struct rb_secret *access);
 
 /* --- account_change.c --- */
-/* In this tick: a new chain of its account, with the uid and state that `chain` has; its mark stands in the counter file already. */
+/* In this tick: a new chain of its account, with the uid and state that `chain` has; its mark stands in the counter
+ * file already. */
 void chain_add(struct rb_chain *chain, enum rb_chain_state state, int64_t rotated, struct rb_span sealed);
-/* In this tick: ends what the account has, with a new epoch: chains go to revoking, password and access token are wiped. */
+/* In this tick: ends what the account has, with a new epoch: chains go to revoking, password and access token are
+ * wiped. */
 void account_end_login(struct rb_account *account, enum rb_account_state state);
 
 /* --- account_admin.c --- */

@@ -8,8 +8,8 @@ static void sooner(int64_t *next, int64_t at_ms)
         *next = at_ms;
 }
 
-/* R5: a chain that rests for a month is rotated, so that it does not expire; an imported one at once, since its file holds the
- * same token (R8). */
+/* R5: a chain that rests for a month is rotated, so that it does not expire; an imported one at once, since its file
+ * holds the same token (R8). */
 static bool rests_too_long(const struct rb_chain *chain, int64_t now, int64_t *next)
 {
     int64_t wall = rb_clock_wall_ms(chain->account->accounts->ports->clock);

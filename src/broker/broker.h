@@ -23,23 +23,23 @@
 
 struct rb_broker_config {
     /* chain (R1, R2) */
-    int64_t retry_after_end_ms;   /* the same refresh token again, after its connection ended: default 75,000 */
+    int64_t retry_after_end_ms; /* the same refresh token again, after its connection ended: default 75,000 */
     /* outbox */
-    int64_t unknown_wait_ms;      /* from an unknown end to the look-up: default 10,000 (O2) */
-    int64_t look_up_give_up_ms;   /* a look-up that fails this long ends as not found: default 60,000 (O3) */
+    int64_t unknown_wait_ms;           /* from an unknown end to the look-up: default 10,000 (O2) */
+    int64_t look_up_give_up_ms;        /* a look-up that fails this long ends as not found: default 60,000 (O3) */
     int64_t outbox_rows, outbox_bytes; /* open rows: default 100,000 and 256 MiB */
-    int64_t key_ms;               /* a caller's idempotency key lives this long from its row's end: default 24 h (O5) */
+    int64_t key_ms; /* a caller's idempotency key lives this long from its row's end: default 24 h (O5) */
     int64_t backoff_min_ms, backoff_max_ms; /* default 500 and 30,000; doubled, full jitter */
-    int sending_max;              /* posts in flight a relay address: default 16 */
+    int sending_max;                        /* posts in flight a relay address: default 16 */
     /* budgets a relay address and minute; 0: no limit assumed */
     int posts_per_minute, refreshes_per_minute, logins_per_minute; /* default 120, 10, 5 */
     /* inbox */
-    int poll_timeout_s;           /* of an upstream poll: default 30 */
-    int64_t answer_max_bytes;     /* of an upstream read: default 32 MiB (I5) */
-    int64_t retention_ms;         /* default 24 h */
-    int64_t inbox_bytes;          /* default 1 GiB; at the bound reading stops (I6) */
-    int64_t session_ms;           /* a session not used for so long ends: default 24 h */
-    unsigned sessions;            /* default 10,000 */
+    int poll_timeout_s;       /* of an upstream poll: default 30 */
+    int64_t answer_max_bytes; /* of an upstream read: default 32 MiB (I5) */
+    int64_t retention_ms;     /* default 24 h */
+    int64_t inbox_bytes;      /* default 1 GiB; at the bound reading stops (I6) */
+    int64_t session_ms;       /* a session not used for so long ends: default 24 h */
+    unsigned sessions;        /* default 10,000 */
 };
 extern const struct rb_broker_config rb_broker_config_default;
 
@@ -74,14 +74,15 @@ struct rb_broker {
     struct rb_sessions *sessions;
 };
 
-/* Makes the parts and loads them from rows; a row or chain with an attempt in flight starts as unknown or uncertain (T5).
- * Reads the slot file and counter (T4, R3). Nothing is sent before rb_broker_start. */
+/* Makes the parts and loads them from rows; a row or chain with an attempt in flight starts as unknown or uncertain
+ * (T5). Reads the slot file and counter (T4, R3). Nothing is sent before rb_broker_start. */
 enum rb_status rb_broker_new(const struct rb_ports *ports, struct rb_broker **ret, struct rb_error *err);
 /* Begins to work: refreshes, sends, polls, revokes. */
 void rb_broker_start(struct rb_broker *broker);
 /* For the tick: rebuilds memory from rows after a rollback. */
 void rb_broker_reload(struct rb_broker *broker);
-/* Graceful stop: starts nothing new; true once no token call (refresh, login, revoke) is under way (R1: shutdown waits for it). */
+/* Graceful stop: starts nothing new; true once no token call (refresh, login, revoke) is under way (R1: shutdown waits
+ * for it). */
 bool rb_broker_quiet(struct rb_broker *broker);
 void rb_broker_stop(struct rb_broker *broker);
 void rb_broker_free(struct rb_broker *broker);

@@ -91,8 +91,8 @@ static struct window *window_get(struct rb_budgets *budgets, const char *relay_u
     return &address->windows[kind];
 }
 
-/* Ends a window that is over. A learned limit was perhaps somebody else's doing (another client behind our address, or a
- * window that was open before we started): after a full minute without a 429 it grows again. */
+/* Ends a window that is over. A learned limit was perhaps somebody else's doing (another client behind our address, or
+ * a window that was open before we started): after a full minute without a 429 it grows again. */
 static void window_turn(struct rb_budgets *budgets, struct window *window, enum rb_budget_kind kind, int64_t now)
 {
     if (!window->open || now < window->opened_ms + WINDOW_MS + MARGIN_MS)
@@ -157,8 +157,8 @@ void rb_budget_refused(struct rb_budgets *budgets, const char *relay_url, enum r
         until = (window->open ? window->opened_ms : now) + WINDOW_MS + MARGIN_MS;
     if (until > window->closed_until_ms)
         window->closed_until_ms = until;
-    /* The one that was refused is counted. Less than half of what was configured is not believed: then somebody else shares
-     * the address, and the closed window is enough. */
+    /* The one that was refused is counted. Less than half of what was configured is not believed: then somebody else
+     * shares the address, and the closed window is enough. */
     int64_t configured = configured_limit(budgets, kind);
     if (configured == 0)
         return;

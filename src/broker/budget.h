@@ -1,6 +1,6 @@
-/* Budget: what a relay address still lets us send in its current minute (contract §8). The relay counts per client address, so
- * all accounts at one relay share it. Windows are fixed minutes opened by the first counted request. A 429 closes the window
- * until Retry-After or its end and teaches the limit; an unlearned limit is the configured one. */
+/* Budget: what a relay address still lets us send in its current minute (contract §8). The relay counts per client
+ * address, so all accounts at one relay share it. Windows are fixed minutes opened by the first counted request. A 429
+ * closes the window until Retry-After or its end and teaches the limit; an unlearned limit is the configured one. */
 #ifndef RB_BUDGET_H
 #define RB_BUDGET_H
 
@@ -15,7 +15,8 @@ int64_t rb_budget_take(struct rb_budgets *budgets, const char *relay_url, enum r
 /* As take, without taking. */
 int64_t rb_budget_wait_ms(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind);
 /* The relay said 429; retry_after_ms -1 when it did not say how long. */
-void rb_budget_refused(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind, int64_t retry_after_ms);
+void rb_budget_refused(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind,
+                       int64_t retry_after_ms);
 /* What was taken was certainly not counted (never connected). */
 void rb_budget_give_back(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind);
 

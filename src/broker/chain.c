@@ -294,8 +294,8 @@ static enum verdict judge(const struct rb_answer *answer, const struct rb_tokens
     return UNCERTAIN;
 }
 
-/* Seals what came, for the row under the name that the token says, if the account has none yet, and at once into the slot record
- * under the name that the row has now (T4). */
+/* Seals what came, for the row under the name that the token says, if the account has none yet, and at once into the
+ * slot record under the name that the row has now (T4). */
 static bool take_tokens(struct rb_chain *chain, const struct rb_answer *answer, const struct rb_tokens *tokens)
 {
     struct rotation *rotation = chain->rotation;

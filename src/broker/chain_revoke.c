@@ -1,5 +1,5 @@
-/* Revoking a chain upstream (R6): sent at once, and again when no rotation of it can be under way any more; only the relay's
- * answer to that one confirms. */
+/* Revoking a chain upstream (R6): sent at once, and again when no rotation of it can be under way any more; only the
+ * relay's answer to that one confirms. */
 #include <stdlib.h>
 
 #include "account_private.h"

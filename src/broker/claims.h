@@ -1,5 +1,5 @@
-/* Claims: who an access token says it is for. Read without verification (contract §2): the relay said it to us, and nothing here
- * is allowed by it. */
+/* Claims: who an access token says it is for. Read without verification (contract §2): the relay said it to us, and
+ * nothing here is allowed by it. */
 #ifndef RB_CLAIMS_H
 #define RB_CLAIMS_H
 

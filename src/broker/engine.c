@@ -6,7 +6,7 @@
 #include "vault_rows.h"
 
 enum {
-    RETRY_FACTS_MS = 500,  /* facts that wait for room on a full disk */
+    RETRY_FACTS_MS = 500, /* facts that wait for room on a full disk */
     VACUUM_EVERY_MS = 60 * 1000,
     VACUUM_PAGES = 100,
 };
@@ -112,8 +112,9 @@ bool rb_engine_end_tick(struct rb_engine *engine)
     bool more = false;
     enum rb_status status = rb_tick_end(engine->ports.tick, &more);
     if (status == RB_IO) {
-        rb_log(RB_LOG_ERROR, "store", "The disk failed while writing; whether the last change was kept is unknown. "
-                                      "Stopping, so that a restart reads what is there.");
+        rb_log(RB_LOG_ERROR, "store",
+               "The disk failed while writing; whether the last change was kept is unknown. "
+               "Stopping, so that a restart reads what is there.");
         engine->lost = true;
         return false;
     }

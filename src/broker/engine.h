@@ -1,5 +1,5 @@
-/* Engine: the broker on its store, put together over ports. The daemon runs one on the kernel's clock, disk and network, the
- * simulator runs the same one on its own.
+/* Engine: the broker on its store, put together over ports. The daemon runs one on the kernel's clock, disk and
+ * network, the simulator runs the same one on its own.
  *
  * Whoever owns the loop calls rb_engine_end_tick at the end of each tick, as loop.h says. */
 #ifndef RB_ENGINE_H

@@ -1,5 +1,5 @@
-/* Marks: the counter file's shadow of each chain's mark (R3), in the key folder. A database whose mark is below the one here was
- * restored from a copy. */
+/* Marks: the counter file's shadow of each chain's mark (R3), in the key folder. A database whose mark is below the one
+ * here was restored from a copy. */
 #ifndef RB_MARK_H
 #define RB_MARK_H
 

@@ -214,7 +214,7 @@ void rb_entry_end(struct entry *entry, enum rb_post_state state, struct result *
     count_end(outbox, state, result);
     rb_log(RB_LOG_DEBUG, "outbox", "post %lld: %s, was %s", (long long)entry->id, rb_post_state_text(state),
            rb_post_state_text(entry->state));
-    RB_LIST_EACH(&entry->waits, node)
+    RB_LIST_EACH (&entry->waits, node)
         rb_wait_end(RB_CONTAINER(node, struct rb_post_wait, node));
     if (entry == rb_queue_head(queue))
         queue->not_before_ms = 0;
@@ -261,7 +261,7 @@ static void on_nudge(struct rb_timer *timer)
 {
     struct rb_outbox *outbox = RB_CONTAINER(timer, struct rb_outbox, nudge);
     rb_tick_lead(outbox->ports->tick);
-    RB_LIST_EACH(&outbox->queues, node)
+    RB_LIST_EACH (&outbox->queues, node)
         rb_queue_line_up(RB_CONTAINER(node, struct queue, node));
     rb_lanes_run(outbox);
     rb_waits_review(outbox);
@@ -324,7 +324,7 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
 
 static void free_entries(struct rb_outbox *outbox)
 {
-    RB_LIST_EACH(&outbox->queues, node) {
+    RB_LIST_EACH (&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         struct entry *entry;
         while ((entry = rb_queue_head(queue)))
@@ -376,9 +376,9 @@ void rb_outbox_reload(struct rb_outbox *outbox)
         abort();
     }
     rb_waits_attach(outbox);
-    RB_LIST_EACH(&outbox->queues, node)
+    RB_LIST_EACH (&outbox->queues, node)
         rb_queue_line_up(RB_CONTAINER(node, struct queue, node));
-    RB_LIST_EACH(&outbox->lanes, node)
+    RB_LIST_EACH (&outbox->lanes, node)
         rb_timer_set(clock, &RB_CONTAINER(node, struct lane, node)->timer, outbox->paused_until_ms);
 }
 
@@ -387,7 +387,7 @@ void rb_outbox_start(struct rb_outbox *outbox)
     rb_tick_lead(outbox->ports->tick);
     outbox->running = true;
     int64_t look_up_ms = rb_clock_now_ms(outbox->ports->clock) + outbox->ports->config->unknown_wait_ms;
-    RB_LIST_EACH(&outbox->queues, node) {
+    RB_LIST_EACH (&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         struct entry *head = rb_queue_head(queue);
         if (head && head->state == RB_POST_UNKNOWN)
@@ -411,7 +411,7 @@ void rb_outbox_stats(struct rb_outbox *outbox, struct rb_outbox_stats *ret)
 {
     *ret = outbox->stats;
     ret->oldest_wall_ms = 0;
-    RB_LIST_EACH(&outbox->queues, node) {
+    RB_LIST_EACH (&outbox->queues, node) {
         struct entry *head = rb_queue_head(RB_CONTAINER(node, struct queue, node));
         if (head && (!ret->oldest_wall_ms || head->at < ret->oldest_wall_ms))
             ret->oldest_wall_ms = head->at;
@@ -421,7 +421,7 @@ void rb_outbox_stats(struct rb_outbox *outbox, struct rb_outbox_stats *ret)
 int64_t rb_outbox_open_of(struct rb_outbox *outbox, int64_t account)
 {
     int64_t count = 0;
-    RB_LIST_EACH(&outbox->queues, node) {
+    RB_LIST_EACH (&outbox->queues, node) {
         struct queue *queue = RB_CONTAINER(node, struct queue, node);
         count += queue->topic->account == account ? queue->count : 0;
     }

@@ -26,13 +26,13 @@ const char *rb_post_state_text(enum rb_post_state state);
 
 struct rb_post {
     struct rb_account *account;
-    struct rb_span topic;      /* characters; a valid name */
-    struct rb_span payload;    /* the caller's JSON bytes: an object, checked (O8) */
-    struct rb_span metadata;   /* the caller's JSON bytes: an object of strings, checked; or empty */
-    int64_t ttl_s;             /* passed on, 0: none */
-    int64_t expires_wall_ms;   /* 0: never */
-    struct rb_span key;        /* the caller's idempotency key; empty: none */
-    struct rb_span whole;      /* what the key stands for, where it is more than this message (a bulk's body); else empty */
+    struct rb_span topic;    /* characters; a valid name */
+    struct rb_span payload;  /* the caller's JSON bytes: an object, checked (O8) */
+    struct rb_span metadata; /* the caller's JSON bytes: an object of strings, checked; or empty */
+    int64_t ttl_s;           /* passed on, 0: none */
+    int64_t expires_wall_ms; /* 0: never */
+    struct rb_span key;      /* the caller's idempotency key; empty: none */
+    struct rb_span whole; /* what the key stands for, where it is more than this message (a bulk's body); else empty */
     const char *door;
     int64_t uid;
 };
@@ -47,29 +47,30 @@ struct rb_post_view {
     int64_t attempts;
     bool maybe_duplicate;
     struct rb_span message_id, timestamp; /* accepted */
-    int status;                /* refused: the relay's */
-    struct rb_span detail;     /* refused: the relay's sentence, printable */
+    int status;                           /* refused: the relay's */
+    struct rb_span detail;                /* refused: the relay's sentence, printable */
 };
 
 enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
-                             struct rb_budgets *budgets, struct rb_events *events, struct rb_outbox **ret, struct rb_error *err);
+                             struct rb_budgets *budgets, struct rb_events *events, struct rb_outbox **ret,
+                             struct rb_error *err);
 void rb_outbox_free(struct rb_outbox *outbox);
 void rb_outbox_reload(struct rb_outbox *outbox);
 void rb_outbox_start(struct rb_outbox *outbox);
 void rb_outbox_stop(struct rb_outbox *outbox);
 
-/* Adds a row in this tick. The same key within its life gives the earlier row (`*ret_repeated`); with another message or whole
- * RB_EXISTS (422). RB_FULL: the bounds are reached (503). RB_INVALID: see err. */
+/* Adds a row in this tick. The same key within its life gives the earlier row (`*ret_repeated`); with another message
+ * or whole RB_EXISTS (422). RB_FULL: the bounds are reached (503). RB_INVALID: see err. */
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err);
 
 /* Whether that many further rows of that many bytes in all fit the bounds now: for callers that add several or none. */
 bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t rows, int64_t bytes);
 
-/* Waits for a row's end. Intrusive, owned by the caller; `done` fires once, after the commit of what it says and never inside
- * rb_outbox_wait: with the row ended; or still open, when wait_ms are over or when it cannot be sent now (relay down, budget spent, a queue
- * ahead: then after the commit of this tick); or with `committed` not RB_OK: the row's commit failed, there is no row. O9: an end in the same tick
- * as the timeout wins. */
+/* Waits for a row's end. Intrusive, owned by the caller; `done` fires once, after the commit of what it says and never
+ * inside rb_outbox_wait: with the row ended; or still open, when wait_ms are over or when it cannot be sent now (relay
+ * down, budget spent, a queue ahead: then after the commit of this tick); or with `committed` not RB_OK: the row's
+ * commit failed, there is no row. O9: an end in the same tick as the timeout wins. */
 struct rb_post_wait {
     struct rb_list node;
     struct rb_effect effect;

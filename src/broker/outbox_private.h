@@ -8,8 +8,8 @@
  *     outbox_result.c   answers as facts
  *     outbox_look_up.c  the topic's newest id, and what became of an unknown row
  *
- * A queue is a topic's open rows in order. It does one work at a time: nothing, an intent that waits for its commit, or a call. Works
- * take turns in the lane of their relay address, which knows whether the relay can be reached. */
+ * A queue is a topic's open rows in order. It does one work at a time: nothing, an intent that waits for its commit, or
+ * a call. Works take turns in the lane of their relay address, which knows whether the relay can be reached. */
 #ifndef RB_OUTBOX_PRIVATE_H
 #define RB_OUTBOX_PRIVATE_H
 
@@ -24,19 +24,18 @@
 
 enum { KEY_BYTES = 16, BATCH_KEY_BYTES = 16 };
 
-
 struct queue;
 
 /* An open row in memory. Its body is read when it is sent. */
 struct entry {
     struct rb_map_node by_id;
-    struct rb_list node;    /* in its queue */
-    struct rb_list waits;   /* struct rb_post_wait */
+    struct rb_list node;  /* in its queue */
+    struct rb_list waits; /* struct rb_post_wait */
     struct queue *queue;
     int64_t id, at, bytes, batch, attempts;
     enum rb_post_state state;
     bool maybe_duplicate, stamped;
-    struct expiry *expiry;  /* NULL: never */
+    struct expiry *expiry; /* NULL: never */
 };
 
 struct expiry {
@@ -52,9 +51,9 @@ struct lane {
     char *url;
     struct rb_list look_ups, sends; /* queues that could work, in turn */
     struct rb_timer timer;
-    int busy;                       /* works under way */
-    int failures;                   /* in a row: then one work at a time probes */
-    int64_t resume_ms;              /* nothing before it */
+    int busy;          /* works under way */
+    int failures;      /* in a row: then one work at a time probes */
+    int64_t resume_ms; /* nothing before it */
     bool pumping;
 };
 
@@ -62,10 +61,10 @@ enum stage { STAGE_IDLE, STAGE_INTENT, STAGE_CALL };
 enum work { WORK_SEND, WORK_LEARN, WORK_LOOK_UP };
 
 struct look_up {
-    int64_t post_id;          /* 0: none begun */
+    int64_t post_id; /* 0: none begun */
     char stamp[RB_STAMP_HEX + 1];
-    struct rb_str cursor;     /* empty: from the end that it reads from */
-    bool descending;          /* nothing is known of what was there before the attempt */
+    struct rb_str cursor; /* empty: from the end that it reads from */
+    bool descending;      /* nothing is known of what was there before the attempt */
     int limit, pages, failures;
     int64_t failing_since_ms;
 };
@@ -74,23 +73,23 @@ struct queue {
     struct rb_outbox *outbox;
     struct rb_topic *topic;
     struct rb_list node;
-    struct rb_list entries;   /* FIFO */
+    struct rb_list entries; /* FIFO */
     int64_t count;
 
-    struct lane *lane;        /* of its turn or work */
+    struct lane *lane; /* of its turn or work */
     struct rb_list turn;
-    int64_t not_before_ms;    /* the head rests until then */
+    int64_t not_before_ms; /* the head rests until then */
     struct rb_timer timer;
 
     enum stage stage;
     enum work work;
     int64_t post_id;
     struct rb_effect effect;
-    struct result *result;    /* made before sending: an answer must find memory */
-    uint64_t serial;          /* of the token that was sent */
-    int refused_tokens;       /* 401 in a row */
+    struct result *result; /* made before sending: an answer must find memory */
+    uint64_t serial;       /* of the token that was sent */
+    int refused_tokens;    /* 401 in a row */
 
-    int results, send_results; /* facts that are not on disk yet; those of attempts */
+    int results, send_results;       /* facts that are not on disk yet; those of attempts */
     bool was_empty, learning_failed; /* what is known of the topic where its newest id is not */
     struct look_up look_up;
 };
@@ -100,15 +99,15 @@ enum outcome { OUTCOME_ACCEPTED, OUTCOME_REFUSED, OUTCOME_AGAIN, OUTCOME_UNKNOWN
 /* What became of an attempt or look-up: a fact from upstream. */
 struct result {
     struct rb_fact fact;
-    struct rb_list node;      /* in outbox->results */
-    struct queue *queue;      /* NULL: the outbox has gone */
+    struct rb_list node; /* in outbox->results */
+    struct queue *queue; /* NULL: the outbox has gone */
     int64_t post_id;
     enum work work;
     enum outcome outcome;
     struct rb_str message_id, timestamp;
     int status;
     char detail[256];
-    int64_t rest_until_ms;    /* unknown: until the look-up */
+    int64_t rest_until_ms; /* unknown: until the look-up */
     bool counted;
 };
 
@@ -122,11 +121,11 @@ struct rb_outbox {
     struct rb_batch_rows *batches;
 
     bool running;
-    int64_t paused_until_ms;  /* after a failed commit */
+    int64_t paused_until_ms; /* after a failed commit */
     struct rb_list queues, lanes;
-    struct rb_map entries;    /* by id */
+    struct rb_map entries; /* by id */
     struct rb_list results;
-    struct rb_list loose;     /* waits whose row is not open */
+    struct rb_list loose; /* waits whose row is not open */
     struct rb_account_watch watch;
     struct rb_timer nudge;
 
@@ -137,7 +136,7 @@ struct rb_outbox {
     struct rb_timer sweep;
     int64_t swept_to;
 
-    struct kept *kept;        /* texts of views */
+    struct kept *kept; /* texts of views */
     struct rb_timer drop_kept;
     struct rb_outbox_stats stats;
 };

@@ -33,7 +33,7 @@ static void on_lane_timer(struct rb_timer *timer)
 
 static struct lane *lane_of(struct rb_outbox *outbox, const char *url)
 {
-    RB_LIST_EACH(&outbox->lanes, node) {
+    RB_LIST_EACH (&outbox->lanes, node) {
         struct lane *lane = RB_CONTAINER(node, struct lane, node);
         if (strcmp(lane->url, url) == 0)
             return lane;
@@ -111,7 +111,7 @@ void rb_queue_run(struct queue *queue)
 
 void rb_lanes_run(struct rb_outbox *outbox)
 {
-    RB_LIST_EACH(&outbox->lanes, node)
+    RB_LIST_EACH (&outbox->lanes, node)
         run_lane(RB_CONTAINER(node, struct lane, node));
 }
 

@@ -200,11 +200,11 @@ void rb_outbox_wait_cancel(struct rb_post_wait *wait)
 /* Only a queue's first row has waits that are not ending: whoever waits behind another hears at once. */
 void rb_waits_review(struct rb_outbox *outbox)
 {
-    RB_LIST_EACH(&outbox->queues, node) {
+    RB_LIST_EACH (&outbox->queues, node) {
         struct entry *head = rb_queue_head(RB_CONTAINER(node, struct queue, node));
         if (!head)
             continue;
-        RB_LIST_EACH(&head->waits, waiting) {
+        RB_LIST_EACH (&head->waits, waiting) {
             struct rb_post_wait *wait = RB_CONTAINER(waiting, struct rb_post_wait, node);
             if (!wait->ending && cannot_be_sent_now(head, wait->deadline_ms))
                 rb_wait_end(wait);
@@ -214,7 +214,7 @@ void rb_waits_review(struct rb_outbox *outbox)
 
 void rb_waits_attach(struct rb_outbox *outbox)
 {
-    RB_LIST_EACH_SAFE(&outbox->loose, node) {
+    RB_LIST_EACH_SAFE (&outbox->loose, node) {
         struct entry *entry = rb_outbox_entry(outbox, RB_CONTAINER(node, struct rb_post_wait, node)->id);
         if (entry) {
             rb_list_remove(node);

@@ -117,8 +117,9 @@ static void timed_out(struct rb_timer *timer)
         rb_poll_try_answer(state, true);
 }
 
-/* What a `since` names here: a relay's id, or an outbox id of the same account (O10). One that is not known, or no longer, reads
- * from the beginning, as an unknown id does at the relay. Empty: what it names is not stored yet, so nothing follows it. */
+/* What a `since` names here: a relay's id, or an outbox id of the same account (O10). One that is not known, or no
+ * longer, reads from the beginning, as an unknown id does at the relay. Empty: what it names is not stored yet, so
+ * nothing follows it. */
 static struct rb_span since_id(struct rb_poll_state *state, struct rb_span since)
 {
     int64_t post;
@@ -127,8 +128,7 @@ static struct rb_span since_id(struct rb_poll_state *state, struct rb_span since
     if (!rb_outbox_id_parse(since, &post))
         return since;
     struct rb_post_view view;
-    if (rb_outbox_view(state->sessions->outbox, post, &view) != RB_OK ||
-        view.account != rb_account_id(state->account))
+    if (rb_outbox_view(state->sessions->outbox, post, &view) != RB_OK || view.account != rb_account_id(state->account))
         return RB_SPAN(RB_BEGINNING);
     return view.state == RB_POST_ACCEPTED ? view.message_id : (struct rb_span){0};
 }

@@ -57,8 +57,8 @@ void rb_poll_fetch_again(struct rb_timer *timer)
     rb_poll_proceed(RB_CONTAINER(timer, struct rb_poll_state, retry));
 }
 
-/* A read that failed is tried again as long as the caller waits, who never repeats a poll by itself; at the end of its time it
- * hears that nothing came, as from a relay with nothing to give. */
+/* A read that failed is tried again as long as the caller waits, who never repeats a poll by itself; at the end of its
+ * time it hears that nothing came, as from a relay with nothing to give. */
 static void fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
                     struct rb_span next_cursor)
 {

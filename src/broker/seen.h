@@ -1,5 +1,5 @@
-/* Seen: what a topic has given already, so that a second copy is dropped: the stamps of our own posts (O2), and the message ids
- * held when a topic is read again from its beginning (I3). */
+/* Seen: what a topic has given already, so that a second copy is dropped: the stamps of our own posts (O2), and the
+ * message ids held when a topic is read again from its beginning (I3). */
 #ifndef RB_SEEN_H
 #define RB_SEEN_H
 

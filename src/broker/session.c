@@ -186,8 +186,8 @@ static void free_session(struct rb_sessions *sessions, struct rb_session *sessio
     free(session);
 }
 
-/* At the bound the session that was unused for longest goes, of those without a place: short-lived programs that only post open one
- * each, and nothing is lost with it. False: all have one. */
+/* At the bound the session that was unused for longest goes, of those without a place: short-lived programs that only
+ * post open one each, and nothing is lost with it. False: all have one. */
 static bool end_spare(struct rb_sessions *sessions)
 {
     struct rb_session *spare = NULL;

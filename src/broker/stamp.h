@@ -1,6 +1,7 @@
-/* Stamp: an id of our own in the metadata of a message that we send (O2), "relay-broker-id". By it a post whose end is unknown is
- * found in its topic, and a second copy is told from another message. It is put on when a post is sent and taken off before a
- * message is handed out. A caller's own member of that name is passed through, and its post goes unstamped. */
+/* Stamp: an id of our own in the metadata of a message that we send (O2), "relay-broker-id". By it a post whose end is
+ * unknown is found in its topic, and a second copy is told from another message. It is put on when a post is sent and
+ * taken off before a message is handed out. A caller's own member of that name is passed through, and its post goes
+ * unstamped. */
 #ifndef RB_STAMP_H
 #define RB_STAMP_H
 
@@ -23,6 +24,5 @@ bool rb_stamp_is(struct rb_span metadata, const char *stamp_hex);
  * no JSON object is appended as it is. RB_NO_MEMORY when `out` has failed. */
 enum rb_status rb_stamp_take_off(struct rb_span metadata, struct rb_str *out, unsigned char ret_stamp[RB_STAMP_BYTES],
                                  bool *ret_found);
-
 
 #endif

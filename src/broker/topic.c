@@ -185,14 +185,14 @@ static void forget(struct rb_topics *topics, struct entry *entry)
 
 void rb_topics_reload(struct rb_topics *topics)
 {
-    RB_LIST_EACH(&topics->all, node)
+    RB_LIST_EACH (&topics->all, node)
         RB_CONTAINER(node, struct entry, node)->has_row = false;
     if (load(topics) != RB_OK) {
         /* A cursor ahead of its row would step over messages: the rows are right, so start again from them. */
         rb_log(RB_LOG_ERROR, "topic", "no memory to read the topics again after a failed commit");
         abort();
     }
-    RB_LIST_EACH(&topics->all, node) {
+    RB_LIST_EACH (&topics->all, node) {
         struct entry *entry = RB_CONTAINER(node, struct entry, node);
         if (!entry->has_row)
             forget(topics, entry);

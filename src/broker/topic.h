@@ -1,5 +1,6 @@
-/* Topic: a topic of an account as outbox and inbox know it: the row in memory. Pointers stay valid until the process ends, also
- * across reloads. When the tick that made a topic fails, it has no row and no id (0) until somebody gets or saves it again. */
+/* Topic: a topic of an account as outbox and inbox know it: the row in memory. Pointers stay valid until the process
+ * ends, also across reloads. When the tick that made a topic fails, it has no row and no id (0) until somebody gets or
+ * saves it again. */
 #ifndef RB_TOPIC_H
 #define RB_TOPIC_H
 
@@ -10,14 +11,14 @@ struct rb_account;
 struct rb_topic {
     int64_t id, account;
     char *name;
-    bool posted;            /* a post to it was accepted (O7) */
-    bool following;         /* the inbox reads it */
-    char *cursor;           /* confirmed; NULL: no start found yet */
-    char *newest;           /* newest id seen or stored by us; NULL: none known (O3) */
-    int64_t head, tail;     /* stored messages have n in (tail, head] */
+    bool posted;        /* a post to it was accepted (O7) */
+    bool following;     /* the inbox reads it */
+    char *cursor;       /* confirmed; NULL: no start found yet */
+    char *newest;       /* newest id seen or stored by us; NULL: none known (O3) */
+    int64_t head, tail; /* stored messages have n in (tail, head] */
     int64_t rows, bytes;
-    int64_t wanted;         /* wall ms when somebody last asked for it */
-    void *inbox, *outbox;   /* each room's own state for the topic */
+    int64_t wanted;       /* wall ms when somebody last asked for it */
+    void *inbox, *outbox; /* each room's own state for the topic */
 };
 
 enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **ret, struct rb_error *err);

@@ -178,7 +178,8 @@ static void tell_ready(const struct daemon *daemon)
 
 static void close_daemon(struct daemon *daemon)
 {
-    /* Callers are told while the broker still knows them, and what the broker still answers at its end finds its request. */
+    /* Callers are told while the broker still knows them, and what the broker still answers at its end finds its
+     * request. */
     if (daemon->server)
         rb_http_server_drain(daemon->server);
     if (daemon->admin_server)

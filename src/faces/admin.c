@@ -1,5 +1,5 @@
-/* The admin face, on a socket of its own that only the daemon's user and root can open: logging in and out, a real token, a
- * look at a relay, the whole state. The command line uses it. */
+/* The admin face, on a socket of its own that only the daemon's user and root can open: logging in and out, a real
+ * token, a look at a relay, the whole state. The command line uses it. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +42,8 @@ static bool read_bool(struct rb_json_value value, bool *out)
 static bool fields_read(struct rb_http_request *request, struct fields *ret)
 {
     struct rb_json_value body, key, value;
-    bool good = rb_json_check(rb_http_body(request), BODY_LEVELS, &body, NULL) == RB_JSON_FINE &&
-                body.kind == RB_JSON_OBJECT;
+    bool good =
+        rb_json_check(rb_http_body(request), BODY_LEVELS, &body, NULL) == RB_JSON_FINE && body.kind == RB_JSON_OBJECT;
     struct rb_json_walk walk = good ? rb_json_walk(body) : (struct rb_json_walk){0};
     while (good && rb_json_next(&walk, &key, &value)) {
         struct rb_str *str = rb_json_is(key, "relay_url")       ? &ret->relay_url
@@ -101,16 +101,17 @@ static void answer_account(void *arg, enum rb_status status, const struct rb_err
     }
     struct rb_account_status now;
     rb_account_status(account, &now);
-    rb_http_answer_json(request, 200, json_pack("{ss ss ss sI}", "name", rb_account_name(account), "state", now.state,
-                                                "chain", now.chain_state, "chains_revoking",
-                                                (json_int_t)now.chains_revoking));
+    rb_http_answer_json(request, 200,
+                        json_pack("{ss ss ss sI}", "name", rb_account_name(account), "state", now.state, "chain",
+                                  now.chain_state, "chains_revoking", (json_int_t)now.chains_revoking));
 }
 
 static struct rb_account *path_account(struct rb_face_context *context, struct rb_http_request *request)
 {
     struct rb_account *account = rb_account_by_name(context->broker->accounts, rb_http_param(request, 0));
     if (!account)
-        rb_http_answer_problem(request, 404, "no_account", "There is no account of that name; see relay-broker status.");
+        rb_http_answer_problem(request, 404, "no_account",
+                               "There is no account of that name; see relay-broker status.");
     return account;
 }
 
@@ -119,7 +120,8 @@ static const char *text_or_null(const struct rb_str *str)
     return str->len ? str->at : NULL;
 }
 
-static void start_login(struct rb_face_context *context, struct rb_http_request *request, const struct fields *fields, bool import)
+static void start_login(struct rb_face_context *context, struct rb_http_request *request, const struct fields *fields,
+                        bool import)
 {
     RB_CLEANUP_FREE char *name = rb_span_dup(rb_http_param(request, 0));
     struct rb_login login = {
@@ -261,7 +263,8 @@ static void token(struct rb_http_request *request, void *face)
     if (status == RB_OK)
         answer_token(request, account, access);
     else if (status == RB_DENIED)
-        rb_http_answer_problem(request, 403, "login_required", "This account has no working login: run relay-broker login.");
+        rb_http_answer_problem(request, 403, "login_required",
+                               "This account has no working login: run relay-broker login.");
     else
         rb_http_answer_problem(request, 503, "refreshing", "A new token is on its way; try again in a moment.");
 }

@@ -63,8 +63,9 @@ static void answer_post(struct rb_http_request *request, enum rb_status committe
 {
     if (committed != RB_OK) {
         rb_http_answer_problem(request, committed == RB_FULL ? 507 : 503, "not_stored",
-                               committed == RB_FULL ? "The disk is full; nothing was stored. Try again when there is room."
-                                                    : "It could not be stored now; nothing was done. Try again.");
+                               committed == RB_FULL
+                                   ? "The disk is full; nothing was stored. Try again when there is room."
+                                   : "It could not be stored now; nothing was done. Try again.");
         return;
     }
     char location[sizeof "/v1/outbox/" + RB_OUTBOX_ID_MAX] = "/v1/outbox/";
@@ -109,7 +110,8 @@ static bool refuse_issues(struct rb_http_request *request, struct rb_wire_issues
 }
 
 /* `expires_at` in Unix milliseconds: the post is dropped, visibly, when it could not be sent by then. */
-static bool read_expiry(struct rb_face_context *context, struct rb_json_value body, struct rb_wire_issues *issues, int64_t *ret)
+static bool read_expiry(struct rb_face_context *context, struct rb_json_value body, struct rb_wire_issues *issues,
+                        int64_t *ret)
 {
     struct rb_json_value value;
     if (!rb_json_member(body, "expires_at", &value) || value.kind == RB_JSON_NULL)

@@ -4,8 +4,8 @@
 
 enum { LOC_MAX = 96 };
 
-static void issue(struct rb_wire_issues *issues, const char *type, const char *loc, const char *part, const char *sentence,
-                  const struct rb_json_value *input)
+static void issue(struct rb_wire_issues *issues, const char *type, const char *loc, const char *part,
+                  const char *sentence, const struct rb_json_value *input)
 {
     char full[LOC_MAX];
     snprintf(full, sizeof full, "%s%s%s", loc, *part ? "/" : "", part);
@@ -35,7 +35,8 @@ static bool read_payload(struct rb_json_value payload, const char *loc, struct r
     }
     if (rb_json_levels(payload) > RB_PAYLOAD_LEVELS) {
         issue(issues, "recursion_limit", loc, "payload",
-              "The payload is nested deeper than 255 levels (a value in the innermost container counts as one): every later "
+              "The payload is nested deeper than 255 levels (a value in the innermost container counts as one): every "
+              "later "
               "read of it would fail at the relay.",
               NULL);
         return false;
@@ -60,7 +61,8 @@ static bool read_metadata(struct rb_json_value metadata, const char *loc, struct
     return good;
 }
 
-bool rb_message_body_read(struct rb_json_value value, const char *loc, struct rb_wire_issues *issues, struct rb_message_body *ret)
+bool rb_message_body_read(struct rb_json_value value, const char *loc, struct rb_wire_issues *issues,
+                          struct rb_message_body *ret)
 {
     *ret = (struct rb_message_body){0};
     if (value.kind != RB_JSON_OBJECT) {

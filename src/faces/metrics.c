@@ -1,4 +1,5 @@
-/* Health, readiness and metrics. The first two have the relay's shapes (wire contract §7), and unlike the relay's say what is so. */
+/* Health, readiness and metrics. The first two have the relay's shapes (wire contract §7), and unlike the relay's say
+ * what is so. */
 #include "account.h"
 #include "face.h"
 #include "inbox.h"
@@ -41,9 +42,9 @@ struct metric {
 static void add_metrics(struct rb_str *out, const struct metric *metrics, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        rb_str_addf(out, "# HELP relay_broker_%s %s\n# TYPE relay_broker_%s %s\nrelay_broker_%s %.17g\n", metrics[i].name,
-                    metrics[i].help, metrics[i].name, metrics[i].kind == COUNTER ? "counter" : "gauge", metrics[i].name,
-                    metrics[i].value);
+        rb_str_addf(out, "# HELP relay_broker_%s %s\n# TYPE relay_broker_%s %s\nrelay_broker_%s %.17g\n",
+                    metrics[i].name, metrics[i].help, metrics[i].name, metrics[i].kind == COUNTER ? "counter" : "gauge",
+                    metrics[i].name, metrics[i].value);
 }
 
 static void add_account_metrics(struct rb_face_context *context, struct rb_str *out)
@@ -85,7 +86,8 @@ static void add_message_metrics(struct rb_face_context *context, struct rb_str *
         {"outbox_refused_total", "Posts that the relay refused for good.", COUNTER, (double)outbox.refused},
         {"outbox_expired_total", "Posts that could not be sent in time.", COUNTER, (double)outbox.expired},
         {"outbox_retries_total", "Attempts after the first.", COUNTER, (double)outbox.retries},
-        {"outbox_maybe_duplicates_total", "Posts sent again after an unclear end.", COUNTER, (double)outbox.maybe_duplicates},
+        {"outbox_maybe_duplicates_total", "Posts sent again after an unclear end.", COUNTER,
+         (double)outbox.maybe_duplicates},
         {"inbox_topics", "Topics read from the relay.", GAUGE, (double)inbox.topics},
         {"inbox_messages", "Messages stored.", GAUGE, (double)inbox.rows},
         {"inbox_bytes", "Bytes of messages stored.", GAUGE, (double)inbox.bytes},

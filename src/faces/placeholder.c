@@ -28,10 +28,10 @@ enum rb_status rb_placeholder_access(const struct rb_session *session, int64_t w
     char id[HEX_LEN + 1];
     sodium_bin2hex(id, sizeof id, rb_session_id(session), RB_SESSION_ID_BYTES);
     RB_CLEANUP_STR struct rb_str claims = RB_STR_INIT;
-    enum rb_status status = rb_json_print(
-        &claims, json_pack("{ss ss sI sI ss}", "sub", rb_account_sub(account), "username", rb_account_username(account),
-                           "iat", (json_int_t)(wall_ms / 1000), "exp", (json_int_t)(wall_ms / 1000 + RB_PLACEHOLDER_S),
-                           "jti", id));
+    enum rb_status status =
+        rb_json_print(&claims, json_pack("{ss ss sI sI ss}", "sub", rb_account_sub(account), "username",
+                                         rb_account_username(account), "iat", (json_int_t)(wall_ms / 1000), "exp",
+                                         (json_int_t)(wall_ms / 1000 + RB_PLACEHOLDER_S), "jti", id));
     if (status != RB_OK)
         return status;
     add_base64(out, RB_SPAN("{\"alg\":\"none\",\"typ\":\"JWT\"}"));

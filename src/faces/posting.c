@@ -47,8 +47,8 @@ static void on_done(struct rb_post_wait *wait, enum rb_status committed, const s
     free(posting);
 }
 
-/* The caller has gone, or the server stops. A row on disk will be sent, so it is answered as what it is; one that is not there yet
- * gets no answer at all: nothing could be promised. */
+/* The caller has gone, or the server stops. A row on disk will be sent, so it is answered as what it is; one that is
+ * not there yet gets no answer at all: nothing could be promised. */
 static void on_gone(struct rb_http_request *request, void *arg)
 {
     struct posting *posting = arg;

@@ -1,4 +1,5 @@
-/* Posting: one caller's post on its way through the outbox, from the handler to the answer: shared by the wire face and /v1. */
+/* Posting: one caller's post on its way through the outbox, from the handler to the answer: shared by the wire face and
+ * /v1. */
 #ifndef RB_POSTING_H
 #define RB_POSTING_H
 
@@ -8,11 +9,13 @@
 
 enum { RB_POSTING_KEY_MAX = 255 }; /* bytes of an Idempotency-Key */
 
-/* How long the caller wants to wait (RFC 7240 Prefer: wait=N, respond-async), in milliseconds: default 10 s, at most 60 s. */
+/* How long the caller wants to wait (RFC 7240 Prefer: wait=N, respond-async), in milliseconds: default 10 s, at most 60
+ * s. */
 int64_t rb_posting_wait_ms(const struct rb_http_request *request);
 
-/* Adds the message and answers through `answer` once its end is known or the wait is over; `committed` not RB_OK: nothing is stored. When
- * the outbox refuses the row, `refuse` answers at once. The request belongs to this module until then. */
+/* Adds the message and answers through `answer` once its end is known or the wait is over; `committed` not RB_OK:
+ * nothing is stored. When the outbox refuses the row, `refuse` answers at once. The request belongs to this module
+ * until then. */
 struct rb_posting_answers {
     void (*answer)(struct rb_http_request *request, enum rb_status committed, const struct rb_post_view *view);
     void (*refuse)(struct rb_http_request *request, enum rb_status status, const char *sentence);

@@ -26,26 +26,26 @@ static json_t *door_json(const struct rb_door *door)
         json_array_append_new(faces, json_string("wire"));
     if (door->broker)
         json_array_append_new(faces, json_string("broker"));
-    return json_pack("{ss so so so so sb}", "name", door->name, "listen", listen, "uids", uids, "accounts", accounts, "faces", faces,
-                     "topic_changes", door->topic_changes);
+    return json_pack("{ss so so so so sb}", "name", door->name, "listen", listen, "uids", uids, "accounts", accounts,
+                     "faces", faces, "topic_changes", door->topic_changes);
 }
 
 static json_t *account_json(struct rb_face_context *context, struct rb_account *account, bool admin)
 {
     struct rb_account_status status;
     rb_account_status(account, &status);
-    json_t *tree = json_pack("{ss ss ss sI so sI}", "name", rb_account_name(account), "state", status.state, "chain",
-                             status.chain_state, "generation", (json_int_t)status.generation, "access_expires_in_s",
-                             status.access_expires_in_ms < 0 ? json_null()
-                                                             : json_integer(status.access_expires_in_ms / 1000),
-                             "outbox_open",
-                             (json_int_t)rb_outbox_open_of(context->broker->outbox, rb_account_id(account)));
+    json_t *tree =
+        json_pack("{ss ss ss sI so sI}", "name", rb_account_name(account), "state", status.state, "chain",
+                  status.chain_state, "generation", (json_int_t)status.generation, "access_expires_in_s",
+                  status.access_expires_in_ms < 0 ? json_null() : json_integer(status.access_expires_in_ms / 1000),
+                  "outbox_open", (json_int_t)rb_outbox_open_of(context->broker->outbox, rb_account_id(account)));
     if (!tree || !admin)
         return tree;
-    json_t *more = json_pack("{ss ss sI sI sI sI ss}", "relay_url", rb_account_peer(account).url, "username",
-                             rb_account_username(account), "chains", (json_int_t)status.chains, "chains_revoking",
-                             (json_int_t)status.chains_revoking, "refreshes", (json_int_t)status.refreshes,
-                             "refreshes_failed", (json_int_t)status.refreshes_failed, "last_problem", status.last_problem);
+    json_t *more =
+        json_pack("{ss ss sI sI sI sI ss}", "relay_url", rb_account_peer(account).url, "username",
+                  rb_account_username(account), "chains", (json_int_t)status.chains, "chains_revoking",
+                  (json_int_t)status.chains_revoking, "refreshes", (json_int_t)status.refreshes, "refreshes_failed",
+                  (json_int_t)status.refreshes_failed, "last_problem", status.last_problem);
     json_object_update_new(tree, more);
     return tree;
 }
@@ -54,9 +54,8 @@ static json_t *outbox_json(struct rb_face_context *context)
 {
     struct rb_outbox_stats stats;
     rb_outbox_stats(context->broker->outbox, &stats);
-    json_t *age = stats.oldest_wall_ms
-                      ? json_integer((rb_clock_wall_ms(context->clock) - stats.oldest_wall_ms) / 1000)
-                      : json_null();
+    json_t *age = stats.oldest_wall_ms ? json_integer((rb_clock_wall_ms(context->clock) - stats.oldest_wall_ms) / 1000)
+                                       : json_null();
     return json_pack("{sI sI sI sI sI sI sI sI sI sI so}", "queued", (json_int_t)stats.queued, "sending",
                      (json_int_t)stats.sending, "unknown", (json_int_t)stats.unknown, "accepted",
                      (json_int_t)stats.accepted, "refused", (json_int_t)stats.refused, "expired",
@@ -94,10 +93,9 @@ static void add_event(void *arg, int64_t wall_ms, int64_t account_id, struct rb_
 {
     struct event_list *events = arg;
     struct rb_account *account = rb_account_by_id(events->context->broker->accounts, account_id);
-    json_array_append_new(events->list,
-                          json_pack("{sI so ss% ss%}", "at", (json_int_t)(wall_ms / 1000), "account",
-                                    account ? json_string(rb_account_name(account)) : json_null(), "kind", kind.at,
-                                    kind.len, "text", text.at, text.len));
+    json_array_append_new(events->list, json_pack("{sI so ss% ss%}", "at", (json_int_t)(wall_ms / 1000), "account",
+                                                  account ? json_string(rb_account_name(account)) : json_null(), "kind",
+                                                  kind.at, kind.len, "text", text.at, text.len));
 }
 
 json_t *rb_status_json(struct rb_face_context *context, bool admin)

@@ -63,13 +63,14 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
     struct rb_session *session = NULL;
     if (rb_placeholder_access_id(rb_http_bearer(request), id))
         session = rb_session_find(context->broker->sessions, id, door->name, rb_http_peer(request)->uid);
-    struct rb_account *account = session ? rb_session_account(session)
-                                         : rb_door_default_account(door, context->broker->accounts);
+    struct rb_account *account =
+        session ? rb_session_account(session) : rb_door_default_account(door, context->broker->accounts);
     if (!account) {
-        rb_wire_detail(request, 401,
-                       rb_account_next(context->broker->accounts, NULL)
-                           ? "Several accounts are open here: log in with POST /auth/login and the account's name as user name."
-                           : "There is no login here yet: run relay-broker login.");
+        rb_wire_detail(
+            request, 401,
+            rb_account_next(context->broker->accounts, NULL)
+                ? "Several accounts are open here: log in with POST /auth/login and the account's name as user name."
+                : "There is no login here yet: run relay-broker login.");
         return false;
     }
     if (!rb_wire_account_open(request, account))
@@ -106,7 +107,8 @@ static void release_reply(struct rb_effect *effect, enum rb_status committed)
     free(reply);
 }
 
-void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_request *request, int status, struct rb_str *body)
+void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_request *request, int status,
+                          struct rb_str *body)
 {
     struct reply *reply = rb_str_failed(body) ? NULL : calloc(1, sizeof *reply);
     if (!reply) {

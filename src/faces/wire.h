@@ -1,5 +1,5 @@
-/* Wire face: the relay's own paths and bodies for unmodified clients (design §7). This header is the face's own: who calls, and the
- * handlers behind the table in wire.c. */
+/* Wire face: the relay's own paths and bodies for unmodified clients (design §7). This header is the face's own: who
+ * calls, and the handlers behind the table in wire.c. */
 #ifndef RB_WIRE_H
 #define RB_WIRE_H
 
@@ -7,8 +7,8 @@
 #include "session.h"
 #include "wire_error.h"
 
-/* Who calls: by the session in the placeholder, else the door's default account. False: it was answered (401). `*ret_session` is
- * NULL for a caller without a session. */
+/* Who calls: by the session in the placeholder, else the door's default account. False: it was answered (401).
+ * `*ret_session` is NULL for a caller without a session. */
 bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *request, struct rb_account **ret_account,
                     struct rb_session **ret_session);
 
@@ -16,12 +16,13 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
 bool rb_wire_account_open(struct rb_http_request *request, const struct rb_account *account);
 
 /* Gives the answer after this tick's commit (the str's memory is taken); if the commit fails: 507 or 503. */
-void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_request *request, int status, struct rb_str *body);
+void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_request *request, int status,
+                          struct rb_str *body);
 /* For an effect's failure: 507 when the disk is full, else 503. */
 void rb_wire_commit_failed(struct rb_http_request *request, enum rb_status committed);
 
-/* Answers with what the relay said to a typed call: its own status and body where the answer is the relay's, else a 503 that
- * says why. */
+/* Answers with what the relay said to a typed call: its own status and body where the answer is the relay's, else a 503
+ * that says why. */
 void rb_wire_pass_answer(struct rb_http_request *request, const struct rb_answer *answer);
 
 /* Handlers; `face` is the rb_face_context. */

@@ -6,7 +6,8 @@
 
 enum { CALL_WAIT_MS = 8000 };
 
-/* Opens a session and answers with its placeholders, after the commit. Every login and every refresh opens one of its own (I8). */
+/* Opens a session and answers with its placeholders, after the commit. Every login and every refresh opens one of its
+ * own (I8). */
 static void answer_placeholders(struct rb_face_context *context, struct rb_http_request *request,
                                 struct rb_account *account, struct rb_span username)
 {

@@ -108,10 +108,11 @@ bool rb_wire_body(struct rb_http_request *request, bool show_input, struct rb_js
         return !rb_wire_refuse(request, &issues);
     }
     case RB_JSON_SURROGATE:
-        rb_wire_issue(&issues, "string_unicode", "body",
-                      "The body has a lone surrogate escape (\\ud800 to \\udfff without its partner): every later read of "
-                      "such a message would fail at the relay.",
-                      NULL);
+        rb_wire_issue(
+            &issues, "string_unicode", "body",
+            "The body has a lone surrogate escape (\\ud800 to \\udfff without its partner): every later read of "
+            "such a message would fail at the relay.",
+            NULL);
         return !rb_wire_refuse(request, &issues);
     case RB_JSON_UTF8:
     case RB_JSON_DEPTH:

@@ -1,5 +1,6 @@
-/* Wire error: error bodies in the relay's shapes (wire contract, opening section): `{"detail": sentence}`, the 422 list of
- * {type, loc, msg, input}, and the 413 and 5xx objects. Status, keys, `type` and `loc` are the relay's, the sentences ours. */
+/* Wire error: error bodies in the relay's shapes (wire contract, opening section): `{"detail": sentence}`, the 422 list
+ * of {type, loc, msg, input}, and the 413 and 5xx objects. Status, keys, `type` and `loc` are the relay's, the
+ * sentences ours. */
 #ifndef RB_WIRE_ERROR_H
 #define RB_WIRE_ERROR_H
 
@@ -14,17 +15,18 @@ void rb_wire_problem(struct rb_http_request *request, int status, const char *wo
 
 /* A 422 in the making. */
 struct rb_wire_issues {
-    json_t *list;     /* NULL until the first */
-    bool show_input;  /* /auth/ never shows it: it may be a secret */
+    json_t *list;    /* NULL until the first */
+    bool show_input; /* /auth/ never shows it: it may be a secret */
 };
-/* `loc` is a "/"-separated path below "body" or "query"; parts of digits are indexes: "body/messages/3/topic". `input` may be NULL. */
+/* `loc` is a "/"-separated path below "body" or "query"; parts of digits are indexes: "body/messages/3/topic". `input`
+ * may be NULL. */
 void rb_wire_issue(struct rb_wire_issues *issues, const char *type, const char *loc, const char *sentence,
                    const struct rb_json_value *input);
 /* Answers 422 when there are issues, releasing them; false: there were none. */
 bool rb_wire_refuse(struct rb_http_request *request, struct rb_wire_issues *issues);
 
-/* The request's body as checked JSON. False: it was answered (422 json_invalid; 400 for bad UTF-8 or very deep nesting; 422 for
- * a lone surrogate: O8). */
+/* The request's body as checked JSON. False: it was answered (422 json_invalid; 400 for bad UTF-8 or very deep nesting;
+ * 422 for a lone surrogate: O8). */
 bool rb_wire_body(struct rb_http_request *request, bool show_input, struct rb_json_value *ret);
 
 #endif

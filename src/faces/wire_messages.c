@@ -171,8 +171,8 @@ static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues
     return count;
 }
 
-/* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds, doors, keys) is
- * checked for all before the first is added. */
+/* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds,
+ * doors, keys) is checked for all before the first is added. */
 static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bulk, struct rb_account *account,
                                const struct rb_message_body *messages, struct rb_error *err)
 {

@@ -175,7 +175,8 @@ static void start(struct rb_face_context *context, struct rb_http_request *reque
 {
     struct rb_poll_topic topics[RB_POLL_TOPICS_MAX];
     for (size_t i = 0; i < body->count; i++) {
-        topics[i] = (struct rb_poll_topic){rb_str_span(&body->names[i]), body->has_since[i], rb_str_span(&body->since[i])};
+        topics[i] =
+            (struct rb_poll_topic){rb_str_span(&body->names[i]), body->has_since[i], rb_str_span(&body->since[i])};
         if (!rb_door_may_poll(rb_http_door(request), topics[i].name)) {
             rb_wire_detail(request, 403, "This door does not allow reading one of these topics.");
             return;
@@ -227,6 +228,6 @@ void rb_wire_poll_stats(struct rb_http_request *request, void *face)
     struct rb_face_context *context = face;
     struct rb_session_stats stats;
     rb_session_stats(context->broker->sessions, &stats);
-    rb_http_answer_json(request, 200, json_pack("{si si}", "active_connections", (int)stats.parked, "sessions",
-                                                (int)stats.sessions));
+    rb_http_answer_json(request, 200,
+                        json_pack("{si si}", "active_connections", (int)stats.parked, "sessions", (int)stats.sessions));
 }

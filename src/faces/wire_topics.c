@@ -75,7 +75,8 @@ static size_t characters(struct rb_span text)
     return count;
 }
 
-static void read_description(struct rb_json_value body, struct rb_wire_issues *issues, struct rb_str *text, bool *ret_has)
+static void read_description(struct rb_json_value body, struct rb_wire_issues *issues, struct rb_str *text,
+                             bool *ret_has)
 {
     struct rb_json_value value;
     if (!rb_json_member(body, "description", &value) || value.kind == RB_JSON_NULL)
@@ -83,7 +84,8 @@ static void read_description(struct rb_json_value body, struct rb_wire_issues *i
     if (value.kind != RB_JSON_STRING)
         rb_wire_issue(issues, "string_type", "body/description", "The description must be a string.", &value);
     else if (rb_json_string(value, text) == RB_OK && characters(rb_str_span(text)) > DESCRIPTION_MAX)
-        rb_wire_issue(issues, "string_too_long", "body/description", "The description has at most 500 characters.", NULL);
+        rb_wire_issue(issues, "string_too_long", "body/description", "The description has at most 500 characters.",
+                      NULL);
     *ret_has = true;
 }
 
@@ -254,7 +256,8 @@ void rb_wire_topic_messages(struct rb_http_request *request, void *face)
     page->request = request;
     if (read_query(request, page)) {
         resolve_cursor(face, page, &cursor);
-        if (rb_account_page(account, topic, page->descending, page->limit, cursor, CALL_WAIT_MS, answer_page, page) == RB_OK)
+        if (rb_account_page(account, topic, page->descending, page->limit, cursor, CALL_WAIT_MS, answer_page, page) ==
+            RB_OK)
             return;
         no_memory(request);
     }

@@ -1,5 +1,5 @@
-/* Deadlines: the library's own timeout starts anew with each byte (T7), so these are ours. All connections of a list have
- * the same time to live, so each list is in order of its deadlines and one timer serves all.
+/* Deadlines: the library's own timeout starts anew with each byte (T7), so these are ours. All connections of a list
+ * have the same time to live, so each list is in order of its deadlines and one timer serves all.
  *
  * After a stall the deadline may have passed while the rest of the request lay in the socket (T2). So a deadline only
  * strikes at first; the connection is cut when the poll phase after that brought nothing more of its body. */
@@ -7,8 +7,9 @@
 
 #include "exchange.h"
 
-/* The library reads with edge-triggered epoll and takes a short read for the last one: when the end of the connection came
- * together with the last bytes, it never hears of it. So a connection that has done nothing for a moment is asked once. */
+/* The library reads with edge-triggered epoll and takes a short read for the last one: when the end of the connection
+ * came together with the last bytes, it never hears of it. So a connection that has done nothing for a moment is asked
+ * once. */
 enum { SETTLE_MS = 1000 };
 
 static int64_t due_of(const struct rb_list *list)

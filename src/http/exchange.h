@@ -74,8 +74,8 @@ struct rb_http_request {
     bool by_hand; /* the library takes no answer now: it is written to the socket directly */
     bool gone_told;
     uint32_t path_len, uri_len;
-    /* Behind the raw URI, as many bytes for decoded parts: a part is decoded to the offset that it has in the URI, so that
-     * asking twice costs no memory. */
+    /* Behind the raw URI, as many bytes for decoded parts: a part is decoded to the offset that it has in the URI, so
+     * that asking twice costs no memory. */
     char *decoded;
     char uri[];
 };

@@ -1,8 +1,8 @@
 /* Guard: what is refused before a face sees it (hard cases T7, D2, D4, D5).
  *
- * libmicrohttpd is lenient: it takes two Hosts, folded lines, NULs, bare line feeds and spaces before the colon without a
- * word. It writes NULs over the separators of the header block but leaves the rest of it where it was, so the guard walks
- * the block beside the parsed headers: whatever is not exactly "name ':' space value CR LF" does not line up. */
+ * libmicrohttpd is lenient: it takes two Hosts, folded lines, NULs, bare line feeds and spaces before the colon without
+ * a word. It writes NULs over the separators of the header block but leaves the rest of it where it was, so the guard
+ * walks the block beside the parsed headers: whatever is not exactly "name ':' space value CR LF" does not line up. */
 #ifndef RB_GUARD_H
 #define RB_GUARD_H
 

@@ -63,8 +63,8 @@ struct rb_span rb_http_raw_query(const struct rb_http_request *request);
 
 /* --- a caller that goes away --- */
 
-/* While a request is unanswered: `gone` is called once when the caller has closed its connection (the request must still be
- * answered, into nothing, before `gone` returns or later), or when the server is stopping. */
+/* While a request is unanswered: `gone` is called once when the caller has closed its connection (the request must
+ * still be answered, into nothing, before `gone` returns or later), or when the server is stopping. */
 void rb_http_on_gone(struct rb_http_request *request, void (*gone)(struct rb_http_request *request, void *arg),
                      void *arg);
 

@@ -95,8 +95,8 @@ static bool read_match(int netlink_fd, struct inet_diag_msg *ret)
     return true;
 }
 
-/* The owner of the socket whose own end is `caller` and whose other end is `us`. A lookup that finds no connection falls
- * back to a listening socket on that port, so the answer is compared with the question. */
+/* The owner of the socket whose own end is `caller` and whose other end is `us`. A lookup that finds no connection
+ * falls back to a listening socket on that port, so the answer is compared with the question. */
 static bool owner_of(int netlink_fd, struct end caller, struct end us, uid_t *ret_uid)
 {
     struct question question = {

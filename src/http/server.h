@@ -1,8 +1,9 @@
 /* Server: libmicrohttpd in the loop, one daemon for all listening sockets of one kind.
  *
- * Promises: a request is handed over once its body is whole; an answer given in a tick's effects leaves with rb_http_flush,
- * all of a tick together; limits below are kept, with an own deadline for a request to arrive (T7); a caller that goes away
- * while its request is parked is noticed (`gone`). Facts about the library that shaped it: design §11. */
+ * Promises: a request is handed over once its body is whole; an answer given in a tick's effects leaves with
+ * rb_http_flush, all of a tick together; limits below are kept, with an own deadline for a request to arrive (T7); a
+ * caller that goes away while its request is parked is noticed (`gone`). Facts about the library that shaped it: design
+ * §11. */
 #ifndef RB_SERVER_H
 #define RB_SERVER_H
 
@@ -11,16 +12,15 @@
 #include "router.h"
 
 struct rb_http_limits {
-    size_t body_bytes;         /* default 1048576; above: 413 */
-    size_t header_bytes;       /* default 8192 */
-    unsigned connections;      /* default 12000 */
-    unsigned parked;           /* unanswered requests at once, default 10000: above, 503 with Retry-After */
+    size_t body_bytes;          /* default 1048576; above: 413 */
+    size_t header_bytes;        /* default 8192 */
+    unsigned connections;       /* default 12000 */
+    unsigned parked;            /* unanswered requests at once, default 10000: above, 503 with Retry-After */
     size_t buffered_body_bytes; /* of all requests together, default 256 MiB: above, 503 with Retry-After */
-    int64_t arrive_ms;         /* for a request to arrive, from its first byte; default 10000 */
-    int64_t idle_ms;           /* a connection without a request; default 75000 */
+    int64_t arrive_ms;          /* for a request to arrive, from its first byte; default 10000 */
+    int64_t idle_ms;            /* a connection without a request; default 75000 */
 };
-#define RB_HTTP_LIMITS_DEFAULT                                                                                         \
-    ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000})
+#define RB_HTTP_LIMITS_DEFAULT ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000})
 
 struct rb_http_server;
 
@@ -29,28 +29,29 @@ enum rb_status rb_http_server_new(struct rb_loop *loop, const struct rb_http_lim
 
 /* What may come in by one listening socket. Borrowed until the server is freed. */
 struct rb_http_listener {
-    int fd;               /* bound, listening, non-blocking; owned by the server from then on */
+    int fd;                             /* bound, listening, non-blocking; owned by the server from then on */
     const struct rb_face *const *faces; /* tried in order by prefix */
     size_t face_count;
-    void *door;           /* for rb_http_door */
-    /* Host names that are the door's own ("127.0.0.1", "localhost", "[::1]"), without a port; NULL-terminated. NULL: any
-     * (unix sockets). With own names a port in Host must be the listening port. */
+    void *door; /* for rb_http_door */
+    /* Host names that are the door's own ("127.0.0.1", "localhost", "[::1]"), without a port; NULL-terminated. NULL:
+     * any (unix sockets). With own names a port in Host must be the listening port. */
     const char *const *hosts;
-    /* May this caller come in? Called once, at accept. NULL: everybody whose uid could be told. `uid_known` false (D2) is
-     * always refused before this is asked. */
+    /* May this caller come in? Called once, at accept. NULL: everybody whose uid could be told. `uid_known` false (D2)
+     * is always refused before this is asked. */
     bool (*admits)(void *door, uid_t uid);
-    bool browser_guard;   /* D5: refuse Origin, Referer, Sec-Fetch-Site and so on */
+    bool browser_guard; /* D5: refuse Origin, Referer, Sec-Fetch-Site and so on */
 };
 enum rb_status rb_http_server_listen(struct rb_http_server *server, const struct rb_http_listener *listener,
                                      struct rb_error *err);
 
-/* Binds and listens on "HOST:PORT" (numeric host; port 0 picks one); RB_BUSY names the owner where it can be told (D3). */
+/* Binds and listens on "HOST:PORT" (numeric host; port 0 picks one); RB_BUSY names the owner where it can be told (D3).
+ */
 enum rb_status rb_http_bind(const char *host, int port, int *ret_fd, int *ret_port, struct rb_error *err);
 /* A unix socket, mode 0600 (or as given); a stale file is replaced, a live one is RB_BUSY. */
 enum rb_status rb_http_bind_unix(const char *path, unsigned mode, int *ret_fd, struct rb_error *err);
 
-/* Lets queued answers leave and reads what is there; call at the end of each tick, after the effects. True when requests
- * were handed over by it. */
+/* Lets queued answers leave and reads what is there; call at the end of each tick, after the effects. True when
+ * requests were handed over by it. */
 bool rb_http_flush(struct rb_http_server *server);
 
 struct rb_http_stats {

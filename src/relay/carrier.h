@@ -1,4 +1,5 @@
-/* Carrier: one HTTP exchange with a relay, as a port. http_carrier does it with libcurl, the simulator with the model relay.
+/* Carrier: one HTTP exchange with a relay, as a port. http_carrier does it with libcurl, the simulator with the model
+ * relay.
  *
  * A carrier knows nothing of tokens or topics; it sends exactly one request, at most once, and says how that ended. It
  * never repeats, redirects, or answers from a cache. T8: `done` never fires inside carrier->start. */
@@ -25,11 +26,11 @@ struct rb_exchange {
     const char *path;         /* begins with '/', already encoded, query included; sent as it is */
     const char *content_type; /* or NULL: no body */
     struct rb_span body;
-    const char *bearer;       /* or NULL */
+    const char *bearer;          /* or NULL */
     const char *idempotency_key; /* or NULL */
-    int64_t deadline_ms;      /* from the start; the exchange is cut then and its end is LOST (or NONE) */
-    size_t answer_max_bytes;  /* a longer body is cut: LOST with `too_long` */
-    bool fresh_connection;    /* T3: a connection of its own, closed after: refresh, login, revoke */
+    int64_t deadline_ms;         /* from the start; the exchange is cut then and its end is LOST (or NONE) */
+    size_t answer_max_bytes;     /* a longer body is cut: LOST with `too_long` */
+    bool fresh_connection;       /* T3: a connection of its own, closed after: refresh, login, revoke */
 
     /* Called once, after start has returned, unless the exchange was abandoned. */
     void (*done)(struct rb_exchange *exchange);
@@ -37,15 +38,15 @@ struct rb_exchange {
 
     /* The end, valid during `done`; the body is borrowed from the carrier and gone when `done` returns. */
     enum rb_delivery delivery;
-    int status;               /* of the HTTP answer, 0 if none */
+    int status; /* of the HTTP answer, 0 if none */
     struct rb_span answer;
-    bool answer_is_json;      /* by its Content-Type */
+    bool answer_is_json; /* by its Content-Type */
     bool too_long;
-    int64_t retry_after_ms;   /* from Retry-After (seconds, or a date against `Date`), at most a day, -1 if none */
-    int64_t relay_wall_ms;    /* from Date, -1 if none or unreadable */
-    char cause[160];          /* for NONE and LOST: a few words ("connection refused", "certificate has expired") */
+    int64_t retry_after_ms; /* from Retry-After (seconds, or a date against `Date`), at most a day, -1 if none */
+    int64_t relay_wall_ms;  /* from Date, -1 if none or unreadable */
+    char cause[160];        /* for NONE and LOST: a few words ("connection refused", "certificate has expired") */
 
-    void *carrier_data;       /* the carrier's own, from start to end */
+    void *carrier_data; /* the carrier's own, from start to end */
 };
 
 struct rb_carrier {

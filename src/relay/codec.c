@@ -8,8 +8,8 @@
 #define JSON "application/json"
 #define FORM "application/x-www-form-urlencoded"
 
-/* A refresh has few: its 401 is told apart by its sentence (R4), and the relay has no other refusal for it. A revocation
- * carries no bearer, so a 401 or 403 to it is not the relay's. */
+/* A refresh has few: its 401 is told apart by its sentence (R4), and the relay has no other refusal for it. A
+ * revocation carries no bearer, so a 401 or 403 to it is not the relay's. */
 static const struct rb_call_rule rules[] = {
     [RB_CALL_LOGIN] = {"POST", "/auth/login", FORM, 200, RB_USUAL, .auth = true, .secret = true,
                        .fresh_connection = true},

@@ -1,8 +1,8 @@
 /* Codec: the wire contract as pure functions. A typed request becomes method, path and body; what a carrier brought
  * back becomes an end, a problem and a typed answer. No I/O, no state.
  *
- * Hard cases O1 and R4 are decided here, strictly: a refusal counts only in the relay's own JSON (the right content type
- * and an object with `detail` or `error`), a success only with the one status of that call and its whole shape.
+ * Hard cases O1 and R4 are decided here, strictly: a refusal counts only in the relay's own JSON (the right content
+ * type and an object with `detail` or `error`), a success only with the one status of that call and its whole shape.
  * Everything else is unknown. */
 #ifndef RB_CODEC_H
 #define RB_CODEC_H
@@ -63,7 +63,8 @@ const struct rb_call_rule *rb_call_rule(enum rb_call_kind kind);
 /* Visible ASCII, 1 to RB_TOKEN_MAX bytes: fit for a header, for what comes down as for what goes up (D8). */
 bool rb_token_valid(struct rb_span token);
 
-/* Gives an empty str `room` bytes in one piece, so that filling them never moves (and so leaves no copies of) a secret. */
+/* Gives an empty str `room` bytes in one piece, so that filling them never moves (and so leaves no copies of) a secret.
+ */
 void rb_codec_room(struct rb_str *str, size_t room);
 
 /* --- requests. Each appends to `body` or `path` and leaves a failed allocation in the str. --- */
@@ -94,8 +95,8 @@ struct rb_decoded {
     size_t scratch_len, scratch_room;
 };
 
-/* Reads the ended exchange. `*ret_decoded` is filled only when the end is RB_END_EXECUTED, and released in any case with
- * rb_decoded_free. Out of memory: unknown. */
+/* Reads the ended exchange. `*ret_decoded` is filled only when the end is RB_END_EXECUTED, and released in any case
+ * with rb_decoded_free. Out of memory: unknown. */
 void rb_decode(enum rb_call_kind kind, const struct rb_exchange *exchange, struct rb_answer *ret_answer,
                struct rb_decoded *ret_decoded);
 void rb_decoded_free(struct rb_decoded *decoded);

@@ -103,8 +103,8 @@ static struct watch *watch_new(struct rb_multi_loop *ml, curl_socket_t socket)
     return watch;
 }
 
-/* A failure here must not be told to libcurl, which would give up all transfers for ever. The one that cannot be watched
- * ends at its deadline. */
+/* A failure here must not be told to libcurl, which would give up all transfers for ever. The one that cannot be
+ * watched ends at its deadline. */
 static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *arg, void *socket_arg)
 {
     struct rb_multi_loop *ml = arg;

@@ -1,11 +1,11 @@
 /* Relay: the upstream pulsar-relay as typed calls. One function a call; each ends in one of three ways (hard case O1):
- * certainly not executed, executed, unknown. The wire contract (paths, bodies, what each status means) is known here and
- * nowhere else.
+ * certainly not executed, executed, unknown. The wire contract (paths, bodies, what each status means) is known here
+ * and nowhere else.
  *
  * A call is started with a filled request; the answer comes to `done` exactly once, never inside the starting function
  * (T8). Request strings are copied by the start. An answer and what it points to live until `done` returns.
- * Errors of the relay arrive as `problem`; its own text (`detail`) is foreign: printable-escaped before it is shown, and
- * never carried from /auth/ calls beyond the two sentences of R4. */
+ * Errors of the relay arrive as `problem`; its own text (`detail`) is foreign: printable-escaped before it is shown,
+ * and never carried from /auth/ calls beyond the two sentences of R4. */
 #ifndef RB_RELAY_H
 #define RB_RELAY_H
 
@@ -33,11 +33,11 @@ enum rb_problem {
     RB_PROBLEM_RATE,         /* 429 in the relay's JSON; retry_after_ms may be set */
     RB_PROBLEM_UNAUTHORIZED, /* 401 in the relay's JSON: the bearer (or password) is not accepted */
     RB_PROBLEM_TOKEN_REFUSED, /* refresh only: 401 with one of the two sentences of R4; the chain is dead */
-    RB_PROBLEM_FORBIDDEN,    /* 403 in the relay's JSON */
-    RB_PROBLEM_NOT_FOUND,    /* 404 in the relay's JSON */
-    RB_PROBLEM_EXISTS,       /* 400 or 409 on creating a topic */
-    RB_PROBLEM_INVALID,      /* 400 or 422 in the relay's JSON */
-    RB_PROBLEM_TOO_LARGE,    /* 413 in the relay's JSON */
+    RB_PROBLEM_FORBIDDEN,     /* 403 in the relay's JSON */
+    RB_PROBLEM_NOT_FOUND,     /* 404 in the relay's JSON */
+    RB_PROBLEM_EXISTS,        /* 400 or 409 on creating a topic */
+    RB_PROBLEM_INVALID,       /* 400 or 422 in the relay's JSON */
+    RB_PROBLEM_TOO_LARGE,     /* 413 in the relay's JSON */
 };
 const char *rb_problem_text(enum rb_problem problem);
 
@@ -53,11 +53,11 @@ struct rb_call; /* one call under way */
 struct rb_answer {
     enum rb_end end;
     enum rb_problem problem;
-    int status;              /* HTTP status, 0 if none */
-    char detail[256];        /* the relay's sentence, or the carrier's cause; printable; empty for /auth/ calls' 4xx */
-    struct rb_span body;     /* the relay's own JSON body where the answer is the relay's; else empty. Not for logs. */
-    int64_t retry_after_ms;  /* -1 if none */
-    int64_t relay_wall_ms;   /* -1 if unknown */
+    int status;             /* HTTP status, 0 if none */
+    char detail[256];       /* the relay's sentence, or the carrier's cause; printable; empty for /auth/ calls' 4xx */
+    struct rb_span body;    /* the relay's own JSON body where the answer is the relay's; else empty. Not for logs. */
+    int64_t retry_after_ms; /* -1 if none */
+    int64_t relay_wall_ms;  /* -1 if unknown */
 };
 
 struct rb_relay;
@@ -133,9 +133,9 @@ size_t rb_relay_post_bytes(const struct rb_outgoing *message);
 
 struct rb_incoming {
     struct rb_span topic, message_id, timestamp; /* unescaped */
-    struct rb_span payload;  /* the relay's own JSON bytes */
-    struct rb_span metadata; /* the relay's own JSON bytes, an object; empty when null or missing */
-    bool from_waiter;        /* a waiter's item (it has a `type`): a wake-up, never a reason to move a cursor (contract §5) */
+    struct rb_span payload;                      /* the relay's own JSON bytes */
+    struct rb_span metadata;                     /* the relay's own JSON bytes, an object; empty when null or missing */
+    bool from_waiter; /* a waiter's item (it has a `type`): a wake-up, never a reason to move a cursor (contract §5) */
 };
 typedef void (*rb_poll_done)(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages,
                              size_t count, bool has_more);
@@ -143,8 +143,8 @@ struct rb_since {
     struct rb_span topic;
     struct rb_span message_id; /* empty: the topic is polled without an entry in `since` */
 };
-/* POST /messages/poll. With no entry at all `since` is left out: the relay only waits. timeout 1..60 s. Answers are capped at
- * answer_max_bytes (TOO_LONG, I5). */
+/* POST /messages/poll. With no entry at all `since` is left out: the relay only waits. timeout 1..60 s. Answers are
+ * capped at answer_max_bytes (TOO_LONG, I5). */
 enum rb_status rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
                              const struct rb_since *topics, size_t count, int timeout_s, size_t answer_max_bytes,
                              rb_poll_done done, void *arg, struct rb_call **ret);
@@ -172,7 +172,8 @@ enum rb_status rb_relay_topic(struct rb_relay *relay, const struct rb_relay_peer
 enum rb_status rb_relay_health(struct rb_relay *relay, const struct rb_relay_peer *peer, rb_plain_done done, void *arg,
                                struct rb_call **ret);
 
-/* Contract §6: 1–255 characters, letters and digits (Unicode ones too), '_', '-', at least one letter or digit, not "stats". */
+/* Contract §6: 1–255 characters, letters and digits (Unicode ones too), '_', '-', at least one letter or digit, not
+ * "stats". */
 bool rb_topic_name_valid(struct rb_span name);
 
 #endif

@@ -2,8 +2,9 @@
 
 enum { TOPIC_NAME_CHARACTERS = 255 };
 
-/* The letters (L*) and digits (Nd, Nl, No) of Unicode 14 as ranges: what Python's str.isalnum, which is the relay's rule,
- * takes. The C library's iswalnum is another set: it has combining marks, and has no superscripts and fractions. */
+/* The letters (L*) and digits (Nd, Nl, No) of Unicode 14 as ranges: what Python's str.isalnum, which is the relay's
+ * rule, takes. The C library's iswalnum is another set: it has combining marks, and has no superscripts and fractions.
+ */
 static const struct {
     uint32_t first, last;
 } alnum[] = {

@@ -4,9 +4,9 @@
 
 #include "str.h"
 
-/* Checks a relay URL and writes its normal form (scheme and host lower case, default port dropped, no trailing slash, IPv6
- * in brackets), to be freed with free(). http only for localhost, 127.0.0.1 and ::1 unless `allow_insecure`. RB_INVALID
- * with a sentence for anything else. */
+/* Checks a relay URL and writes its normal form (scheme and host lower case, default port dropped, no trailing slash,
+ * IPv6 in brackets), to be freed with free(). http only for localhost, 127.0.0.1 and ::1 unless `allow_insecure`.
+ * RB_INVALID with a sentence for anything else. */
 enum rb_status rb_url_normalise(const char *text, bool allow_insecure, char **ret, struct rb_error *err);
 
 /* Whether the environment allows http to other hosts: PULSAR_RELAY_ALLOW_INSECURE is exactly "1". */

@@ -14,17 +14,20 @@ enum rb_status rb_account_rows_new(struct rb_store *store, struct rb_account_row
         return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
     rows->store = store;
     const struct rb_statement statements[] = {
-        {&rows->each, "SELECT id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, retired, stamp,"
+        {&rows->each,
+         "SELECT id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, retired, stamp,"
          " password IS NOT NULL, access_token, access_expires, access_lifetime, access_chain, access_generation"
          " FROM account ORDER BY id"},
-        {&rows->save, "INSERT INTO account(id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, "
+        {&rows->save,
+         "INSERT INTO account(id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, "
          "retired,"
          " stamp) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
          " ON CONFLICT(id) DO UPDATE SET name = excluded.name, relay_url = excluded.relay_url,"
          " username = excluded.username, sub = excluded.sub, ca_file = excluded.ca_file, state = excluded.state,"
          " epoch = excluded.epoch, incarnation = excluded.incarnation, retired = excluded.retired, stamp = "
          "excluded.stamp"},
-        {&rows->set_access, "UPDATE account SET access_token = ?2, access_expires = ?3, access_lifetime = ?4, access_chain = ?5,"
+        {&rows->set_access,
+         "UPDATE account SET access_token = ?2, access_expires = ?3, access_lifetime = ?4, access_chain = ?5,"
          " access_generation = ?6 WHERE id = ?1"},
         {&rows->set_password, "UPDATE account SET password = ?2 WHERE id = ?1"},
         {&rows->password, "SELECT password FROM account WHERE id = ?"},

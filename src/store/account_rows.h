@@ -1,5 +1,5 @@
-/* Account rows: logins and their sealed passwords and access tokens. Sealed values are read and written apart, so that they lie in
- * memory only while they are needed. */
+/* Account rows: logins and their sealed passwords and access tokens. Sealed values are read and written apart, so that
+ * they lie in memory only while they are needed. */
 #ifndef RB_ACCOUNT_ROWS_H
 #define RB_ACCOUNT_ROWS_H
 
@@ -22,7 +22,8 @@ struct rb_account_row {
 enum rb_status rb_account_rows_new(struct rb_store *store, struct rb_account_rows **ret, struct rb_error *err);
 void rb_account_rows_free(struct rb_account_rows *rows);
 /* By id; spans live during the call of `each`, which must not read other rows of this table. */
-void rb_account_rows_each(struct rb_account_rows *rows, void (*each)(void *arg, const struct rb_account_row *row), void *arg);
+void rb_account_rows_each(struct rb_account_rows *rows, void (*each)(void *arg, const struct rb_account_row *row),
+                          void *arg);
 /* Adds or changes; the sealed columns stay. */
 void rb_account_rows_save(struct rb_account_rows *rows, const struct rb_account_row *row);
 /* The access_… members of the row with this id; without an access_chain all are wiped. */

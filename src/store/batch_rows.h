@@ -1,4 +1,5 @@
-/* Batch rows: the table `batch`. A batch is one upstream request and lives from the first attempt to the end of its rows. */
+/* Batch rows: the table `batch`. A batch is one upstream request and lives from the first attempt to the end of its
+ * rows. */
 #ifndef RB_BATCH_ROWS_H
 #define RB_BATCH_ROWS_H
 
@@ -9,8 +10,8 @@ struct rb_batch_row {
     struct rb_span key;    /* the Idempotency-Key, the same on every attempt */
     int state;             /* of its posts */
     int64_t started;       /* wall ms of the newest attempt */
-    struct rb_span newest; /* the topic's newest id before the first attempt that may have been executed; empty: the topic was empty;
-                              NULL `at`: not known */
+    struct rb_span newest; /* the topic's newest id before the first attempt that may have been executed; empty: the
+                              topic was empty; NULL `at`: not known */
 };
 
 struct rb_batch_rows;

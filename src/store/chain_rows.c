@@ -16,14 +16,14 @@ enum rb_status rb_chain_rows_new(struct rb_store *store, struct rb_chain_rows **
     const struct rb_statement statements[] = {
         {&rows->each, "SELECT id, uid, account, epoch, state, generation, mark, doubt, rotated FROM chain ORDER BY id"},
         {&rows->save, "INSERT INTO chain(id, uid, account, epoch, state, generation, mark, doubt, rotated)"
-         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-         " ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, generation = "
-         "excluded.generation,"
-         " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated"},
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                      " ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, generation = "
+                      "excluded.generation,"
+                      " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated"},
         {&rows->set_token, "UPDATE chain SET token = ?2 WHERE id = ?1"},
         {&rows->token, "SELECT token FROM chain WHERE id = ?"},
         {&rows->trim, "DELETE FROM chain WHERE state IN (3, 5) AND rotated < ?"
-         " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)"},
+                      " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)"},
     };
     enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
     if (status != RB_OK) {

@@ -23,7 +23,8 @@ void rb_chain_rows_save(struct rb_chain_rows *rows, const struct rb_chain_row *r
 void rb_chain_rows_set_token(struct rb_chain_rows *rows, int64_t id, struct rb_span sealed);
 /* Appends the sealed token, nothing when there is none. RB_NO_MEMORY, or why reading failed. */
 enum rb_status rb_chain_rows_token(struct rb_chain_rows *rows, int64_t id, struct rb_str *out);
-/* Deletes chains that ended (a literal `state IN (3, 5)`: dead, revoked) and were last rotated before `rotated_before`. */
+/* Deletes chains that ended (a literal `state IN (3, 5)`: dead, revoked) and were last rotated before `rotated_before`.
+ */
 void rb_chain_rows_trim(struct rb_chain_rows *rows, int64_t rotated_before);
 
 #endif

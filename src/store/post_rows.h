@@ -1,5 +1,5 @@
-/* Post rows: the tables `post` and `post_body`. States are numbers of broker/outbox.h; below 3 a row is open. Row and body are
- * written once; what changes later is in the row, and the body goes when it ends. */
+/* Post rows: the tables `post` and `post_body`. States are numbers of broker/outbox.h; below 3 a row is open. Row and
+ * body are written once; what changes later is in the row, and the body goes when it ends. */
 #ifndef RB_POST_ROWS_H
 #define RB_POST_ROWS_H
 
@@ -35,7 +35,8 @@ void rb_post_rows_end(struct rb_post_rows *rows, const struct rb_post_row *row);
 /* An ended row. */
 void rb_post_rows_delete(struct rb_post_rows *rows, int64_t id);
 
-/* Each gives rows to `each`, whose spans live until it returns; a failure marks the store. No SQL of this table may run inside. */
+/* Each gives rows to `each`, whose spans live until it returns; a failure marks the store. No SQL of this table may run
+ * inside. */
 typedef void (*rb_post_each)(void *arg, const struct rb_post_row *row);
 /* False: there is none. */
 bool rb_post_rows_get(struct rb_post_rows *rows, int64_t id, rb_post_each each, void *arg);

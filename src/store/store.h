@@ -22,9 +22,9 @@
 struct rb_store;
 
 struct rb_store_config {
-    const char *dir;      /* the state folder, made (0700) when missing */
-    const char *vfs;      /* NULL: SQLite's own; the simulator brings its own and then `dir` is not locked or made */
-    int64_t max_bytes;    /* of the database file, 0: no bound */
+    const char *dir;   /* the state folder, made (0700) when missing */
+    const char *vfs;   /* NULL: SQLite's own; the simulator brings its own and then `dir` is not locked or made */
+    int64_t max_bytes; /* of the database file, 0: no bound */
 };
 
 /* RB_BUSY: another daemon has the folder. RB_NEWER: written by a newer version. RB_CORRUPT, RB_IO, RB_DENIED, RB_FULL

@@ -23,7 +23,8 @@ struct rb_disk {
 };
 
 struct rb_file_disk;
-/* Makes and preallocates missing files (0600); folders are made 0700. RB_BUSY: another daemon uses one of the folders. */
+/* Makes and preallocates missing files (0600); folders are made 0700. RB_BUSY: another daemon uses one of the folders.
+ */
 enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, struct rb_file_disk **ret,
                                 struct rb_error *err);
 void rb_file_disk_free(struct rb_file_disk *disk);

@@ -18,9 +18,9 @@ struct rb_vault;
 struct rb_seal {
     struct rb_span account_uid; /* 16 random bytes */
     const char *relay_url, *username;
-    struct rb_span chain_uid;   /* 16 random bytes, or empty for what belongs to the account */
+    struct rb_span chain_uid; /* 16 random bytes, or empty for what belongs to the account */
     int64_t generation;
-    const char *column;         /* "refresh_token", "access_token", "password" */
+    const char *column; /* "refresh_token", "access_token", "password" */
 };
 
 /* Opens the vault. `sealed_key` is what an earlier rb_vault_sealed_key gave (from the database), empty for a new
@@ -38,7 +38,8 @@ struct rb_span rb_vault_sealed_key(const struct rb_vault *vault);
 const char *rb_vault_source(const struct rb_vault *vault);
 
 /* Appends nonce and sealed bytes to `out`. */
-enum rb_status rb_vault_seal(struct rb_vault *vault, const struct rb_seal *seal, struct rb_span plain, struct rb_str *out);
+enum rb_status rb_vault_seal(struct rb_vault *vault, const struct rb_seal *seal, struct rb_span plain,
+                             struct rb_str *out);
 /* RB_CORRUPT when it does not open with this associated data. */
 enum rb_status rb_vault_unseal(struct rb_vault *vault, const struct rb_seal *seal, struct rb_span sealed,
                                struct rb_secret **ret);

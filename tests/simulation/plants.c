@@ -5,13 +5,13 @@
 
 enum plant {
     PLANT_NONE,
-    PLANT_RETRY_AT_ONCE,         /* a refresh token again without waiting */
-    PLANT_ANSWER_BEFORE_COMMIT,  /* effects run, the commit comes some ticks later */
-    PLANT_CURSOR_FROM_WAITER,    /* a waiter's answer moves the cursor */
-    PLANT_RESEND_UNSEEN,         /* after an unknown end the topic is not looked at */
-    PLANT_POSITION_ON_HANDOUT,   /* what was handed out counts as confirmed */
+    PLANT_RETRY_AT_ONCE,        /* a refresh token again without waiting */
+    PLANT_ANSWER_BEFORE_COMMIT, /* effects run, the commit comes some ticks later */
+    PLANT_CURSOR_FROM_WAITER,   /* a waiter's answer moves the cursor */
+    PLANT_RESEND_UNSEEN,        /* after an unknown end the topic is not looked at */
+    PLANT_POSITION_ON_HANDOUT,  /* what was handed out counts as confirmed */
 };
-static const char *const names[] = {"none",          "retry-at-once", "answer-before-commit", "cursor-from-waiter",
+static const char *const names[] = {"none",          "retry-at-once",      "answer-before-commit", "cursor-from-waiter",
                                     "resend-unseen", "position-on-handout"};
 static enum plant chosen;
 
@@ -46,18 +46,22 @@ int planted_same_connection(void)
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 enum rb_status __real_rb_store_commit(struct rb_store *store);
 enum rb_status __wrap_rb_store_commit(struct rb_store *store);
-enum rb_status __real_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    const struct rb_since *topics, size_t count, int timeout_s, size_t answer_max_bytes,
-                                    rb_poll_done done, void *arg, struct rb_call **ret);
-enum rb_status __wrap_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    const struct rb_since *topics, size_t count, int timeout_s, size_t answer_max_bytes,
-                                    rb_poll_done done, void *arg, struct rb_call **ret);
-enum rb_status __real_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    struct rb_span topic, bool descending, int limit, struct rb_span cursor,
-                                    size_t answer_max_bytes, rb_page_done done, void *arg, struct rb_call **ret);
-enum rb_status __wrap_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    struct rb_span topic, bool descending, int limit, struct rb_span cursor,
-                                    size_t answer_max_bytes, rb_page_done done, void *arg, struct rb_call **ret);
+enum rb_status __real_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, const struct rb_since *topics, size_t count,
+                                    int timeout_s, size_t answer_max_bytes, rb_poll_done done, void *arg,
+                                    struct rb_call **ret);
+enum rb_status __wrap_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, const struct rb_since *topics, size_t count,
+                                    int timeout_s, size_t answer_max_bytes, rb_poll_done done, void *arg,
+                                    struct rb_call **ret);
+enum rb_status __real_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, struct rb_span topic, bool descending, int limit,
+                                    struct rb_span cursor, size_t answer_max_bytes, rb_page_done done, void *arg,
+                                    struct rb_call **ret);
+enum rb_status __wrap_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, struct rb_span topic, bool descending, int limit,
+                                    struct rb_span cursor, size_t answer_max_bytes, rb_page_done done, void *arg,
+                                    struct rb_call **ret);
 
 enum rb_status __wrap_rb_store_commit(struct rb_store *store)
 {
@@ -88,28 +92,31 @@ static void on_disguised(void *arg, const struct rb_answer *answer, const struct
     free(copy);
 }
 
-enum rb_status __wrap_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    const struct rb_since *topics, size_t count, int timeout_s, size_t answer_max_bytes,
-                                    rb_poll_done done, void *arg, struct rb_call **ret)
+enum rb_status __wrap_rb_relay_poll(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, const struct rb_since *topics, size_t count,
+                                    int timeout_s, size_t answer_max_bytes, rb_poll_done done, void *arg,
+                                    struct rb_call **ret)
 {
     if (chosen != PLANT_CURSOR_FROM_WAITER)
-        return __real_rb_relay_poll(relay, peer, access_token, topics, count, timeout_s, answer_max_bytes, done, arg, ret);
+        return __real_rb_relay_poll(relay, peer, access_token, topics, count, timeout_s, answer_max_bytes, done, arg,
+                                    ret);
     struct disguised *own = malloc(sizeof *own);
     if (!own)
         abort();
     *own = (struct disguised){done, arg};
-    return __real_rb_relay_poll(relay, peer, access_token, topics, count, timeout_s, answer_max_bytes, on_disguised, own,
-                                ret);
+    return __real_rb_relay_poll(relay, peer, access_token, topics, count, timeout_s, answer_max_bytes, on_disguised,
+                                own, ret);
 }
 
 /* The look is asked for, but nowhere where the post could be seen: at an empty topic's end. */
-enum rb_status __wrap_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
-                                    struct rb_span topic, bool descending, int limit, struct rb_span cursor,
-                                    size_t answer_max_bytes, rb_page_done done, void *arg, struct rb_call **ret)
+enum rb_status __wrap_rb_relay_page(struct rb_relay *relay, const struct rb_relay_peer *peer,
+                                    struct rb_span access_token, struct rb_span topic, bool descending, int limit,
+                                    struct rb_span cursor, size_t answer_max_bytes, rb_page_done done, void *arg,
+                                    struct rb_call **ret)
 {
     if (chosen == PLANT_RESEND_UNSEEN && !descending)
         topic = RB_SPAN("nothing-here");
-    return __real_rb_relay_page(relay, peer, access_token, topic, descending, limit, cursor, answer_max_bytes, done, arg,
-                                ret);
+    return __real_rb_relay_page(relay, peer, access_token, topic, descending, limit, cursor, answer_max_bytes, done,
+                                arg, ret);
 }
 #endif

@@ -1,5 +1,5 @@
-/* Plants: bugs put into the shipped objects on purpose, to see the simulation find them. They live in the linker (--wrap) and
- * in the ports, never in the product: the plain simulation is linked without any. */
+/* Plants: bugs put into the shipped objects on purpose, to see the simulation find them. They live in the linker
+ * (--wrap) and in the ports, never in the product: the plain simulation is linked without any. */
 #ifndef RB_PLANTS_H
 #define RB_PLANTS_H
 

@@ -1,5 +1,5 @@
-/* Simulated network: carries exchanges to the model relay through the world's weather, and watches P1: no refresh token and no
- * post is ever sent while an earlier sending of it may still arrive. */
+/* Simulated network: carries exchanges to the model relay through the world's weather, and watches P1: no refresh token
+ * and no post is ever sent while an earlier sending of it may still arrive. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +7,21 @@
 #include "world.h"
 
 /* What the network does with one request. */
-enum fate { FATE_PASS, FATE_REFUSED, FATE_REQUEST_LOST, FATE_ANSWER_LOST, FATE_LATE, FATE_TWICE, FATE_HTML, FATE_ERROR_BEFORE, FATE_ERROR_AFTER, FATE_LIMITED };
-static const char *const fate_name[] = {"passes", "refused", "request lost", "answer lost", "arrives late", "repeated on the way",
-                                        "502 in HTML", "500 before", "500 after", "429"};
+enum fate {
+    FATE_PASS,
+    FATE_REFUSED,
+    FATE_REQUEST_LOST,
+    FATE_ANSWER_LOST,
+    FATE_LATE,
+    FATE_TWICE,
+    FATE_HTML,
+    FATE_ERROR_BEFORE,
+    FATE_ERROR_AFTER,
+    FATE_LIMITED
+};
+static const char *const fate_name[] = {
+    "passes",      "refused",    "request lost", "answer lost", "arrives late", "repeated on the way",
+    "502 in HTML", "500 before", "500 after",    "429"};
 
 enum stage { STAGE_GOING, STAGE_AT_RELAY, STAGE_COMING, STAGE_CUT };
 
@@ -47,7 +59,7 @@ static void *must(void *pointer)
 
 static struct sending *sending_find(struct rb_list *list, struct rb_span what)
 {
-    RB_LIST_EACH(list, node) {
+    RB_LIST_EACH (list, node) {
         struct sending *sending = RB_CONTAINER(node, struct sending, node);
         if (rb_span_equal(rb_str_span(&sending->what), what))
             return sending;
@@ -134,7 +146,7 @@ static void watch(struct world *world, struct flight *flight)
     else if (strcmp(flight->method, "POST") == 0 && path_begins(flight, "/api/v1/messages"))
         watch_post(world, flight);
     else if (path_begins(flight, "/api/v1/topics/"))
-        RB_LIST_EACH(&world->attempts, node) {
+        RB_LIST_EACH (&world->attempts, node) {
             struct sending *sending = RB_CONTAINER(node, struct sending, node);
             sending->looked |= path_begins(flight, sending->path.at);
         }
@@ -179,7 +191,8 @@ static enum fate choose_fate(struct world *world, const struct flight *flight)
     return FATE_PASS;
 }
 
-/* A late request arrives after its connection ended, but within what R1 and O2 allow for: a refresh within 60 s; a post within 8 s, mostly. */
+/* A late request arrives after its connection ended, but within what R1 and O2 allow for: a refresh within 60 s; a post
+ * within 8 s, mostly. */
 static int64_t late_by(struct world *world, const struct flight *flight)
 {
     return world_between(world, 1, flight->is_refresh ? 60 * 1000 : 8 * 1000);
@@ -434,13 +447,13 @@ void sim_carrier_init(struct world *world)
 
 void sim_carrier_host_died(struct world *world)
 {
-    RB_LIST_EACH_SAFE(&world->flights, node)
+    RB_LIST_EACH_SAFE (&world->flights, node)
         cut(RB_CONTAINER(node, struct flight, node));
 }
 
 void sim_carrier_free(struct world *world)
 {
-    RB_LIST_EACH_SAFE(&world->flights, node)
+    RB_LIST_EACH_SAFE (&world->flights, node)
         flight_free(RB_CONTAINER(node, struct flight, node));
     sending_list_free(&world->refreshes);
     sending_list_free(&world->attempts);

@@ -171,7 +171,7 @@ static int io_sync(sqlite3_file *base, int flags)
         open->vfs->fail_sync = false;
         return SQLITE_IOERR_FSYNC;
     }
-    RB_LIST_EACH(&open->file->pending, node)
+    RB_LIST_EACH (&open->file->pending, node)
         pending_apply(&open->file->durable, RB_CONTAINER(node, struct pending, node));
     pending_clear(open->file);
     return SQLITE_OK;
@@ -357,7 +357,7 @@ void sim_vfs_crash(struct sim_vfs *vfs)
     vfs->dead = true;
     for (int i = 0; i < FILES; i++) {
         struct disk_file *file = &vfs->files[i];
-        RB_LIST_EACH(&file->pending, node) {
+        RB_LIST_EACH (&file->pending, node) {
             struct pending *pending = RB_CONTAINER(node, struct pending, node);
             int64_t fate = rb_random_between(vfs->random, 0, 3);
             if (fate == 0)

@@ -1,5 +1,5 @@
-/* Simulated file system: a SQLite VFS in memory whose crash keeps what was synced and, of what was not, any subset of the
- * writes, each whole, dropped or torn at a 512-byte sector (no POWERSAFE_OVERWRITE claim: T6). */
+/* Simulated file system: a SQLite VFS in memory whose crash keeps what was synced and, of what was not, any subset of
+ * the writes, each whole, dropped or torn at a 512-byte sector (no POWERSAFE_OVERWRITE claim: T6). */
 #ifndef RB_SIM_VFS_H
 #define RB_SIM_VFS_H
 
@@ -10,8 +10,8 @@
 
 struct sim_vfs;
 
-/* Registered with SQLite under `name`. `op` is called before every write, sync, truncate and delete; when it returns false the
- * process is dead: the call and all later ones fail and change nothing. */
+/* Registered with SQLite under `name`. `op` is called before every write, sync, truncate and delete; when it returns
+ * false the process is dead: the call and all later ones fail and change nothing. */
 struct sim_vfs *sim_vfs_new(const char *name, struct rb_random *random, bool (*op)(void *arg), void *arg);
 void sim_vfs_free(struct sim_vfs *vfs);
 

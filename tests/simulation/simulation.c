@@ -1,9 +1,10 @@
-/* Simulation: callers and readers on one host, foreign publishers, a relay, a disk and a network that fail, all decided by a seed;
- * after every step the promises P1–P5 are checked against what the model relay knows.
+/* Simulation: callers and readers on one host, foreign publishers, a relay, a disk and a network that fail, all decided
+ * by a seed; after every step the promises P1–P5 are checked against what the model relay knows.
  *
  *     simulation [--seeds N] [--first N] [--seed N] [--quiet]
  *
- * `--seed N` replays one with a trace. Prints faults and crashes per state; a state never hit fails a run of 500 seeds or more. */
+ * `--seed N` replays one with a trace. Prints faults and crashes per state; a state never hit fails a run of 500 seeds
+ * or more. */
 #include <getopt.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -69,8 +70,8 @@ struct run {
 
 /* Where the crashes and faults fell, over all seeds. */
 static struct {
-    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, logged_out, graceful, relay_restarts, revoked_upstream,
-        posts, messages, requests, boots, crashes, lost_logins;
+    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, logged_out, graceful,
+        relay_restarts, revoked_upstream, posts, messages, requests, boots, crashes, lost_logins;
 } hits;
 static const char *const chain_states[] = {"active", "rotating", "uncertain", "dead", "revoking", "revoked", "held"};
 
@@ -103,8 +104,8 @@ static void learn_ids(struct run *run)
 {
     for (int t = 0; t < TOPICS; t++) {
         struct rb_model_message message;
-        while (run->id_count[t] < MESSAGES_MAX && rb_model_topic_message(run->world->model, "user", topic_name[t],
-                                                                         (size_t)run->id_count[t], &message))
+        while (run->id_count[t] < MESSAGES_MAX &&
+               rb_model_topic_message(run->world->model, "user", topic_name[t], (size_t)run->id_count[t], &message))
             run->ids[t][run->id_count[t]++] = rb_span_dup(message.message_id);
     }
 }
@@ -128,8 +129,9 @@ static int post_of(struct run *run, int topic, int index)
     struct rb_span payload = message.payload;
     if (payload.len < 7 || memcmp(payload.at, "{\"p\":", 5) != 0)
         return -1;
-    return rb_span_to_i64((struct rb_span){payload.at + 5, payload.len - 6}, 0, POSTS_MAX, &number) == RB_OK ? (int)number
-                                                                                                              : -1;
+    return rb_span_to_i64((struct rb_span){payload.at + 5, payload.len - 6}, 0, POSTS_MAX, &number) == RB_OK
+               ? (int)number
+               : -1;
 }
 
 /* --- posting --- */
@@ -153,7 +155,8 @@ static void on_post_done(struct rb_post_wait *wait, enum rb_status committed, co
                 world_fail(run->world, "P3: post %d was answered with another message's id", call->post);
         } else if (view->state == RB_POST_REFUSED || view->state == RB_POST_EXPIRED) {
             post->answer = ANSWER_REFUSED;
-            world_fail(run->world, "P3: post %d ended as %s (%d)", call->post, rb_post_state_text(view->state), view->status);
+            world_fail(run->world, "P3: post %d ended as %s (%d)", call->post, rb_post_state_text(view->state),
+                       view->status);
         } else {
             post->answer = ANSWER_202;
             post->committed = true;
@@ -257,8 +260,8 @@ static void reader_got(struct reader *reader, int topic, struct rb_span id)
         struct rb_model_message missed = {0};
         rb_model_topic_message(run->world->model, "user", topic_name[topic], (size_t)reading->next, &missed);
         world_fail(run->world, "P4: reader %d got message %d of %s, but not yet %lld, which is %.*s",
-                   (int)(reader - run->readers), index, topic_name[topic], (long long)reading->next, (int)missed.payload.len,
-                   missed.payload.at);
+                   (int)(reader - run->readers), index, topic_name[topic], (long long)reading->next,
+                   (int)missed.payload.len, missed.payload.at);
     }
     world_trace(run->world, "reader %d: message %d of %s", (int)(reader - run->readers), index, topic_name[topic]);
     if (index == reading->next)
@@ -296,7 +299,8 @@ static void act_poll(struct run *run, struct reader *reader)
     if (!session) {
         if (reader->has_session)
             world_fail(world, "a committed session is gone");
-        if (rb_session_open(world->broker->sessions, run->account, "default", 1000, RB_SPAN("user"), &session, &err) != RB_OK)
+        if (rb_session_open(world->broker->sessions, run->account, "default", 1000, RB_SPAN("user"), &session, &err) !=
+            RB_OK)
             return;
         memcpy(reader->session, rb_session_id(session), sizeof reader->session);
         world_end_tick(world);
@@ -542,7 +546,8 @@ static void settle(struct run *run)
     if (!world->fault.set && !settled(run)) {
         struct rb_outbox_stats outbox;
         rb_outbox_stats(world->broker->outbox, &outbox);
-        world_fail(world, "%s: an hour of calm did not settle everything (outbox %lld queued, %lld sending, %lld unknown)",
+        world_fail(world,
+                   "%s: an hour of calm did not settle everything (outbox %lld queued, %lld sending, %lld unknown)",
                    run->logged_out ? "P5" : "P3/P4", (long long)outbox.queued, (long long)outbox.sending,
                    (long long)outbox.unknown);
     }
@@ -664,7 +669,8 @@ static bool run_seed(uint64_t seed, FILE *trace, char *ret_fault, size_t room)
 
 static bool print_hits(uint64_t seeds)
 {
-    printf("seeds %llu: %llu boots, %llu crashes, %llu requests, %llu posts, %llu messages, %llu logins lost as they had to be\n",
+    printf("seeds %llu: %llu boots, %llu crashes, %llu requests, %llu posts, %llu messages, %llu logins lost as they "
+           "had to be\n",
            (unsigned long long)seeds, (unsigned long long)hits.boots, (unsigned long long)hits.crashes,
            (unsigned long long)hits.requests, (unsigned long long)hits.posts, (unsigned long long)hits.messages,
            (unsigned long long)hits.lost_logins);

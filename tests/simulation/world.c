@@ -73,7 +73,8 @@ static void die(struct world *world)
         return;
     if (world->on_death)
         world->on_death(world, world->on_death_arg);
-    /* A login that was granted just now, or while the disk was full, may die with the process: nobody was told of it. */
+    /* A login that was granted just now, or while the disk was full, may die with the process: nobody was told of it.
+     */
     if (world->login_granted && world->now_ms - world->login_granted_ms < 60 * 1000)
         world->orphan_chains++;
     world->login_granted = false;

@@ -23,16 +23,16 @@
 
 /* Chances in a thousand, of each request. */
 struct weather {
-    int refuse;        /* never connected */
-    int lose_request;  /* never arrives; the connection ends without an answer */
-    int lose_answer;   /* executed; the connection ends without an answer */
-    int late;          /* the connection ends first, the request is executed after that */
-    int twice;         /* something between us repeats a post */
-    int html;          /* a proxy answers 502 in HTML, without executing */
-    int error;         /* 500 in the relay's JSON, after executing or not */
-    int limited;       /* 429 without executing */
+    int refuse;       /* never connected */
+    int lose_request; /* never arrives; the connection ends without an answer */
+    int lose_answer;  /* executed; the connection ends without an answer */
+    int late;         /* the connection ends first, the request is executed after that */
+    int twice;        /* something between us repeats a post */
+    int html;         /* a proxy answers 502 in HTML, without executing */
+    int error;        /* 500 in the relay's JSON, after executing or not */
+    int limited;      /* 429 without executing */
     int64_t latency_max_ms;
-    bool down;         /* every connection is refused */
+    bool down; /* every connection is refused */
 };
 
 struct world_config {
@@ -79,10 +79,10 @@ struct world {
     struct rb_carrier carrier;
     struct weather weather;
     struct rb_list flights;
-    struct rb_list refreshes, attempts;  /* what the carrier remembers of tokens and posts, for P1 */
-    bool lost_rotation;          /* the relay rotated a token and the answer never reached the broker */
-    size_t orphan_chains;        /* logins that the relay granted and nobody heard of */
-    bool login_granted;          /* the broker has had the answer of a login since its last death, at: */
+    struct rb_list refreshes, attempts; /* what the carrier remembers of tokens and posts, for P1 */
+    bool lost_rotation;                 /* the relay rotated a token and the answer never reached the broker */
+    size_t orphan_chains;               /* logins that the relay granted and nobody heard of */
+    bool login_granted;                 /* the broker has had the answer of a login since its last death, at: */
     int64_t login_granted_ms;
     uint64_t requests;
 
@@ -90,7 +90,7 @@ struct world {
     struct rb_broker *broker;
     bool up, dead;
     int64_t booted_ms;
-    int64_t crash_in;            /* operations until the crash; 0: none planned */
+    int64_t crash_in; /* operations until the crash; 0: none planned */
     uint64_t boots, crashes;
     void (*on_death)(struct world *world, void *arg); /* just before the host dies: what it was doing */
     void *on_death_arg;
@@ -108,8 +108,8 @@ void world_crash(struct world *world);
 /* A graceful stop: waits for token calls (R1). */
 void world_stop(struct world *world);
 
-/* Runs the next due event on host and net, no later than `until_ms`; false: nothing was due by then and time is `until_ms` now. A host that
- * died is crashed first (world->up false). */
+/* Runs the next due event on host and net, no later than `until_ms`; false: nothing was due by then and time is
+ * `until_ms` now. A host that died is crashed first (world->up false). */
 bool world_step(struct world *world, int64_t until_ms);
 void world_run(struct world *world, int64_t ms);
 /* Runs until the condition holds or `max_ms` are over; says whether it holds. */

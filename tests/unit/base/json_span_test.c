@@ -264,8 +264,9 @@ START_TEST(levels_count_the_deepest_value_scalars_too)
     static const struct {
         const char *text;
         unsigned levels;
-    } rows[] = {{"1", 1},           {"{}", 1},        {"{\"a\":1}", 2},          {"[[]]", 2}, {"[[], 1]", 2},
-                {"[[ \"]}\" ]]", 3}, {"{\"[\":[]}", 2}, {"[[[0]],{\"a\":{}}]", 4}, {" [ ] ", 1}};
+    } rows[] = {{"1", 1},       {"{}", 1},           {"{\"a\":1}", 2},  {"[[]]", 2},
+                {"[[], 1]", 2}, {"[[ \"]}\" ]]", 3}, {"{\"[\":[]}", 2}, {"[[[0]],{\"a\":{}}]", 4},
+                {" [ ] ", 1}};
     for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++)
         ck_assert_uint_eq(rb_json_levels(checked(rows[row].text)), rows[row].levels);
 }

@@ -24,8 +24,8 @@ static void setup(void)
 static int digits_of(struct rb_list *list)
 {
     int forward = 0, backward = 0, place = 1;
-    RB_LIST_EACH(list, node)
-    forward = 10 * forward + RB_CONTAINER(node, struct item, node)->number;
+    RB_LIST_EACH (list, node)
+        forward = 10 * forward + RB_CONTAINER(node, struct item, node)->number;
     for (struct rb_list *node = list->prev; node != list; node = node->prev, place *= 10)
         backward += place * RB_CONTAINER(node, struct item, node)->number;
     ck_assert_int_eq(forward, backward);
@@ -66,12 +66,12 @@ END_TEST
 START_TEST(the_node_at_hand_may_be_unlinked_while_walking)
 {
     push_all();
-    RB_LIST_EACH_SAFE(&head, node)
-    if (RB_CONTAINER(node, struct item, node)->number % 2 == 0)
-        rb_list_remove(node);
+    RB_LIST_EACH_SAFE (&head, node)
+        if (RB_CONTAINER(node, struct item, node)->number % 2 == 0)
+            rb_list_remove(node);
     ck_assert_int_eq(digits_of(&head), 13);
-    RB_LIST_EACH_SAFE(&head, node)
-    rb_list_remove(node);
+    RB_LIST_EACH_SAFE (&head, node)
+        rb_list_remove(node);
     ck_assert(rb_list_empty(&head));
 }
 END_TEST

@@ -1,4 +1,5 @@
-/* Accounts: access tokens for everybody (P1, R2, R10), logging in and out (R6, R7), import (R8), a wiped relay, and typed calls. */
+/* Accounts: access tokens for everybody (P1, R2, R10), logging in and out (R6, R7), import (R8), a wiped relay, and
+ * typed calls. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -813,8 +813,8 @@ END_TEST
 
 START_TEST(O9_an_answer_in_the_same_tick_as_the_timeout_wins)
 {
-    /* The same seed gives the same answer at the same instant: first find it, then let the wait end there, with its timer
-     * before the answer. */
+    /* The same seed gives the same answer at the same instant: first find it, then let the wait end there, with its
+     * timer before the answer. */
     int64_t takes_ms = 0;
     for (int round = 0; round < 2; round++) {
         start();

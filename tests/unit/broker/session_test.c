@@ -752,7 +752,8 @@ int main(void)
                         both);
     tcase_add_loop_test(polls, from_the_beginning_is_the_relays_beginning, 0, both);
     tcase_add_loop_test(polls, a_since_that_nothing_follows_waits_and_steps_over_nothing, 0, both);
-    tcase_add_loop_test(polls, a_since_that_is_not_here_is_read_once_the_relay_can_be_asked_while_the_caller_waits, 0, both);
+    tcase_add_loop_test(polls, a_since_that_is_not_here_is_read_once_the_relay_can_be_asked_while_the_caller_waits, 0,
+                        both);
     tcase_add_loop_test(polls, o10_a_since_of_the_outbox_means_the_relays_id_of_that_post, 0, both);
     tcase_add_loop_test(polls, a_since_of_a_message_that_is_not_stored_yet_continues_after_it, 0, both);
     tcase_add_loop_test(polls, i11_answers_are_capped_in_messages_and_bytes_and_say_that_there_is_more, 0, both);

@@ -4,8 +4,8 @@
 
 #define HOST "Host: localhost\r\n"
 
-/* A form of hard case T7: 400, the connection ends, and no handler has seen it. What follows on the connection, a smuggled
- * request, is not read. */
+/* A form of hard case T7: 400, the connection ends, and no handler has seen it. What follows on the connection, a
+ * smuggled request, is not read. */
 static void is_refused(const char *name, const char *bytes, size_t len)
 {
     static const char smuggled[] = "GET /hello HTTP/1.1\r\n" HOST "\r\n";

@@ -256,12 +256,13 @@ static void detail_is(enum rb_call_kind kind, int status, const char *body, cons
 
 START_TEST(a_message_of_a_waiter_is_told_from_one_of_a_catch_up_read)
 {
-    struct rb_exchange exchange = answered(
-        200, true,
-        "{\"messages\":["
-        "{\"type\":\"message\",\"message_id\":\"a\",\"topic\":\"t\",\"payload\":{},\"timestamp\":\"x\",\"metadata\":null},"
-        "{\"message_id\":\"b\",\"topic\":\"t\",\"payload\":{\"type\":1},\"timestamp\":\"x\",\"metadata\":{},\"stream_id\":null}"
-        "],\"has_more\":false}");
+    struct rb_exchange exchange = answered(200, true,
+                                           "{\"messages\":["
+                                           "{\"type\":\"message\",\"message_id\":\"a\",\"topic\":\"t\",\"payload\":{},"
+                                           "\"timestamp\":\"x\",\"metadata\":null},"
+                                           "{\"message_id\":\"b\",\"topic\":\"t\",\"payload\":{\"type\":1},"
+                                           "\"timestamp\":\"x\",\"metadata\":{},\"stream_id\":null}"
+                                           "],\"has_more\":false}");
     struct rb_answer answer;
     struct rb_decoded decoded;
     rb_decode(RB_CALL_POLL, &exchange, &answer, &decoded);

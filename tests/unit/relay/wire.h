@@ -1,4 +1,5 @@
-/* Wire: the real carrier and relay on a loop of their own, on a clock that goes with the kernel's and can be moved on. */
+/* Wire: the real carrier and relay on a loop of their own, on a clock that goes with the kernel's and can be moved on.
+ */
 #ifndef RB_TEST_WIRE_H
 #define RB_TEST_WIRE_H
 

@@ -307,8 +307,8 @@ START_TEST(a_log_that_a_full_disk_keeps_from_being_written_back_is_not_cut)
 }
 END_TEST
 
-/* The log was written back whole but not cut, so the next commit starts it anew; then the n-th write of that commit finds
- * no room, and the process dies. Whether it was refused. */
+/* The log was written back whole but not cut, so the next commit starts it anew; then the n-th write of that commit
+ * finds no room, and the process dies. Whether it was refused. */
 static bool refused_on_a_new_log(int n)
 {
     int pid, status;
