@@ -54,9 +54,10 @@ enum rb_status rb_config_check_listen(const cfg_opt_t *opt, struct rb_error *err
     for (unsigned i = 0; i < opt->nvalues; i++) {
         struct rb_address address;
         const char *text = opt->values[i]->string;
-        enum rb_status status = rb_address_read(text ? text : "", &address, err);
+        struct rb_error why = {0};
+        enum rb_status status = rb_address_read(text ? text : "", &address, &why);
         if (status != RB_OK)
-            return status;
+            return rb_fail(err, status, "%s: %s", opt->name, why.text);
     }
     return RB_OK;
 }

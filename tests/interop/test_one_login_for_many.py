@@ -51,7 +51,7 @@ def lose_the_chain(folder):
         relay.stop()
 
 
-def test_sixteen_processes_share_one_login_that_dies_without_the_broker(tmp_path):
+def test_sixteen_processes_share_one_login_that_dies_without_the_broker(tmp_path, capsys):
     tmp_path.chmod(0o700)
     relay = harness.RealRelay(tmp_path, token_minutes=1, limits=True)
     broker = harness.Broker(tmp_path)
@@ -63,6 +63,8 @@ def test_sixteen_processes_share_one_login_that_dies_without_the_broker(tmp_path
         lose_the_chain(tmp_path)
         time.sleep(max(0, end - time.monotonic()))
         refreshes = relay.answered("POST /auth/token/refresh")
+        with capsys.disabled():
+            print(f"\n16 processes, {MINUTES} minutes: {len(refreshes)} refreshes at the relay in all")
         workers.judge(running.end())
         assert set(refreshes) == {200} and 6 <= len(refreshes) <= 10, refreshes
         assert relay.answered("POST /auth/login") == [200]
