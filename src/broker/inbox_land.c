@@ -28,6 +28,7 @@ struct rb_landing {
     struct rb_fact fact;
     struct rb_inbox *inbox;
     int tries;
+    uint64_t stored, dropped; /* by the last apply: counted once it has committed */
     size_t part_count, message_count, message_room;
     struct part parts[RB_GROUP_MAX];
     struct copy *messages;
@@ -36,7 +37,10 @@ struct rb_landing {
 
 static void release(struct rb_fact *fact)
 {
-    rb_landing_free(RB_CONTAINER(fact, struct rb_landing, fact));
+    struct rb_landing *landing = RB_CONTAINER(fact, struct rb_landing, fact);
+    landing->inbox->stats.stored += landing->stored;
+    landing->inbox->stats.duplicates_dropped += landing->dropped;
+    rb_landing_free(landing);
 }
 
 static void apply(struct rb_fact *fact);
@@ -196,7 +200,7 @@ static void store_message(struct rb_landing *landing, struct rb_feed *feed, cons
     const char *bytes = landing->bytes.at;
     struct rb_span id = {bytes + copy->begin, copy->message_id - copy->begin};
     if (is_held(feed, id) || is_second_copy(feed, copy)) {
-        inbox->stats.duplicates_dropped++;
+        landing->dropped++;
         return;
     }
     struct rb_message_row row = {
@@ -216,7 +220,7 @@ static void store_message(struct rb_landing *landing, struct rb_feed *feed, cons
     topic->bytes += size;
     inbox->stats.rows++;
     inbox->stats.bytes += size;
-    inbox->stats.stored++;
+    landing->stored++;
     rb_feed_remember(feed, id, row.n);
 }
 
@@ -294,6 +298,7 @@ static void apply(struct rb_fact *fact)
     struct rb_landing *landing = RB_CONTAINER(fact, struct rb_landing, fact);
     struct rb_inbox *inbox = landing->inbox;
     bool give_up = ++landing->tries > RB_LANDING_TRIES;
+    landing->stored = landing->dropped = 0;
     if (give_up && !inbox->no_room) {
         rb_log(RB_LOG_WARNING, "inbox", "messages could not be stored; reading pauses");
         inbox->no_room = true;
