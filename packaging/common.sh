@@ -5,7 +5,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages=(gcc meson ninja-build pkg-config python3 libuv1-dev libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev
   libjansson-dev libsodium-dev libconfuse-dev libsystemd-dev)
 run_packages=(curl ca-certificates)
-test_packages=(check clang libclang-rt-14-dev python3-venv redis-server openssl iproute2 util-linux)
+test_packages=(check strace clang libclang-rt-14-dev python3-venv redis-server openssl iproute2 util-linux)
 
 say() { printf '%s\n' "$*" >&2; }
 
