@@ -49,6 +49,7 @@ class Process:
     def __init__(self, argv, log, env=None, **options):
         self.log = pathlib.Path(log)
         self.out = open(self.log, "ab")
+        self.asked_to_stop = False
         self.popen = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, env=env, **options)
         Process.all.append(self)
 
@@ -65,10 +66,15 @@ class Process:
         self.popen.wait()
         self.out.close()
 
+    def ask_to_stop(self):
+        """SIGTERM, once: a second one would cut a stop short."""
+        if self.alive() and not self.asked_to_stop:
+            self.popen.send_signal(signal.SIGTERM)
+        self.asked_to_stop = True
+
     def stop(self, seconds=30):
         """A graceful stop; its exit status."""
-        if self.alive():
-            self.popen.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             status = self.popen.wait(seconds)
         except subprocess.TimeoutExpired:

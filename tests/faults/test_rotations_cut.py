@@ -85,7 +85,7 @@ def test_a_graceful_stop_waits_for_a_refresh_in_flight_and_costs_no_chain(relay_
     hold(fake, REFRESH)
     broker.post("t", {"n": 0})
     wait_held(fake)
-    broker.process.popen.send_signal(signal.SIGTERM)
+    broker.process.ask_to_stop()
     wait_for(lambda: "info run: Stopping." in broker.process.text(), what="the begin of the stop")
     assert broker.process.alive()
     fake.control("release")
