@@ -59,17 +59,6 @@ static const char *skip_plain(const char *at, const char *end)
     return at;
 }
 
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
-}
-
 /* The 16 bits of the \uXXXX at `at`, or -1 if there is none. */
 static int32_t escaped_unit(const char *at, const char *end)
 {
@@ -77,7 +66,7 @@ static int32_t escaped_unit(const char *at, const char *end)
         return -1;
     int32_t unit = 0;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(at[i]);
+        int digit = rb_hex_digit(at[i]);
         if (digit < 0)
             return -1;
         unit = unit << 4 | digit;

@@ -128,6 +128,17 @@ void rb_str_addf(struct rb_str *str, const char *format, ...)
     str->len += (size_t)len;
 }
 
+int rb_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 size_t rb_utf8_next(struct rb_span text, uint32_t *ret)
 {
     const unsigned char *at = (const unsigned char *)text.at;

@@ -42,6 +42,9 @@ char *rb_span_dup(struct rb_span span);
  * zeros but "0" itself. `*ret` is set only on RB_OK, otherwise RB_INVALID. */
 enum rb_status rb_span_to_i64(struct rb_span span, int64_t min, int64_t max, int64_t *ret);
 
+/* The value of a hex digit of either case, -1 for another character. */
+int rb_hex_digit(char c);
+
 /* The bytes of the character that a non-empty span begins with, and in `*ret` the character; 0, and `*ret` untouched,
  * if they are no valid UTF-8 (overlong forms, surrogates and what lies above U+10FFFF are not). */
 size_t rb_utf8_next(struct rb_span text, uint32_t *ret);

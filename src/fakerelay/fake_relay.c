@@ -286,11 +286,6 @@ int rb_fake_relay_port(const struct rb_fake_relay *relay)
     return relay->port;
 }
 
-struct rb_model *rb_fake_relay_model(struct rb_fake_relay *relay)
-{
-    return relay->model;
-}
-
 bool rb_fake_relay_flush(struct rb_fake_relay *relay)
 {
     return rb_http_flush(relay->http);

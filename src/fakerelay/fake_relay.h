@@ -30,8 +30,6 @@ struct rb_fake_relay_config {
 enum rb_status rb_fake_relay_new(struct rb_loop *loop, const struct rb_fake_relay_config *config,
                                  struct rb_fake_relay **ret, struct rb_error *err);
 int rb_fake_relay_port(const struct rb_fake_relay *relay);
-/* The model behind it, for tests in the same process. */
-struct rb_model *rb_fake_relay_model(struct rb_fake_relay *relay);
 /* At each end of tick: lets answers leave. True when there is more to do. */
 bool rb_fake_relay_flush(struct rb_fake_relay *relay);
 /* Closes all connections. NULL is allowed. */

@@ -282,20 +282,12 @@ bool field_strings(struct problems *problems, struct rb_json_value object, const
     return good;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 void decode_percent(struct rb_str *out, struct rb_span text, bool plus)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.at[i];
-        if (c == '%' && text.len - i >= 3 && hex_digit(text.at[i + 1]) >= 0 && hex_digit(text.at[i + 2]) >= 0) {
-            c = (char)(hex_digit(text.at[i + 1]) * 16 + hex_digit(text.at[i + 2]));
+        if (c == '%' && text.len - i >= 3 && rb_hex_digit(text.at[i + 1]) >= 0 && rb_hex_digit(text.at[i + 2]) >= 0) {
+            c = (char)(rb_hex_digit(text.at[i + 1]) * 16 + rb_hex_digit(text.at[i + 2]));
             i += 2;
         } else if (c == '+' && plus) {
             c = ' ';

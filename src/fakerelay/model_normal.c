@@ -4,16 +4,11 @@
 
 enum { GIVE_UP_LEVEL = 258 }; /* nothing deeper is ever printed */
 
-static int hex_digit(char byte)
-{
-    return byte <= '9' ? byte - '0' : (byte | 0x20) - 'a' + 10;
-}
-
 static uint32_t unit_at(const char *at)
 {
     uint32_t unit = 0;
     for (int i = 2; i < 6; i++)
-        unit = unit << 4 | (uint32_t)hex_digit(at[i]);
+        unit = unit << 4 | (uint32_t)rb_hex_digit(at[i]);
     return unit;
 }
 

@@ -1,16 +1,5 @@
 #include "exchange.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_text(struct rb_span text, bool controls)
 {
     while (text.len) {
@@ -32,7 +21,7 @@ bool rb_percent_decode(struct rb_span text, unsigned flags, char *out, size_t *r
         if (c == '%') {
             if (text.len - i < 3)
                 return false;
-            int high = hex_digit(text.at[i + 1]), low = hex_digit(text.at[i + 2]);
+            int high = rb_hex_digit(text.at[i + 1]), low = rb_hex_digit(text.at[i + 2]);
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high * 16 + low);

@@ -178,35 +178,3 @@ void rb_url_encode(struct rb_str *out, struct rb_span text)
             rb_str_append(out, (char[]){'%', digits[byte >> 4], digits[byte & 15]}, 3);
     }
 }
-
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
-}
-
-enum rb_status rb_url_decode(struct rb_span text, struct rb_str *out)
-{
-    RB_CLEANUP_STR struct rb_str decoded = RB_STR_INIT;
-    for (size_t i = 0; i < text.len; i++) {
-        char byte = text.at[i];
-        if (byte == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.at[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_digit(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0 || (high | low) == 0)
-                return RB_INVALID;
-            byte = (char)(high << 4 | low);
-            i += 2;
-        }
-        rb_str_append(&decoded, &byte, 1);
-    }
-    if (rb_str_failed(&decoded))
-        return RB_NO_MEMORY;
-    rb_str_add_span(out, rb_str_span(&decoded));
-    return rb_str_failed(out) ? RB_NO_MEMORY : RB_OK;
-}

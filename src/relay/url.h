@@ -14,7 +14,5 @@ bool rb_url_insecure_allowed(void);
 
 /* Appends `text` percent-encoded as one path segment or query value (RFC 3986 unreserved characters stay). */
 void rb_url_encode(struct rb_str *out, struct rb_span text);
-/* Percent-decodes once, '+' untouched. RB_INVALID for a bad escape or an encoded NUL. */
-enum rb_status rb_url_decode(struct rb_span text, struct rb_str *out);
 
 #endif

@@ -2,7 +2,7 @@
 
 struct rb_gap_rows {
     struct rb_store *store;
-    sqlite3_stmt *add, *forget, *has, *count, *each;
+    sqlite3_stmt *add, *forget, *has, *count;
 };
 
 enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret, struct rb_error *err)
@@ -11,21 +11,14 @@ enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret,
     if (!rows)
         return rb_fail(err, RB_NO_MEMORY, "out of memory");
     rows->store = store;
-    enum rb_status status = rb_store_prepare(store,
-                                             "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
-                                             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                                             &rows->add, err);
-    if (status == RB_OK)
-        status = rb_store_prepare(store, "DELETE FROM gap WHERE id <= ?1", &rows->forget, err);
-    if (status == RB_OK)
-        status = rb_store_prepare(store, "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1", &rows->has, err);
-    if (status == RB_OK)
-        status = rb_store_prepare(store, "SELECT count(*) FROM gap", &rows->count, err);
-    if (status == RB_OK)
-        status = rb_store_prepare(store,
-                                  "SELECT at, n, reason, after_id, until_id FROM gap WHERE topic = ?1"
-                                  " ORDER BY id DESC LIMIT ?2",
-                                  &rows->each, err);
+    const struct rb_statement own[] = {
+        {&rows->add, "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
+                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&rows->forget, "DELETE FROM gap WHERE id <= ?1"},
+        {&rows->has, "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1"},
+        {&rows->count, "SELECT count(*) FROM gap"},
+    };
+    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
     if (status != RB_OK) {
         free(rows);
         return status;
@@ -71,22 +64,4 @@ int64_t rb_gap_rows_count(struct rb_gap_rows *rows)
     int64_t count = sqlite3_column_int64(rows->count, 0);
     rb_store_row_end(rows->count);
     return count;
-}
-
-void rb_gap_rows_each(struct rb_gap_rows *rows, int64_t topic, int64_t limit,
-                      void (*each)(void *arg, const struct rb_gap_row *row), void *arg)
-{
-    sqlite3_bind_int64(rows->each, 1, topic);
-    sqlite3_bind_int64(rows->each, 2, limit);
-    while (rb_store_row(rows->store, rows->each)) {
-        struct rb_gap_row row = {
-            .topic = topic,
-            .at = sqlite3_column_int64(rows->each, 0),
-            .n = sqlite3_column_int64(rows->each, 1),
-            .reason = rb_column_text(rows->each, 2).at,
-            .after_id = rb_column_text(rows->each, 3),
-            .until_id = rb_column_text(rows->each, 4),
-        };
-        each(arg, &row);
-    }
 }

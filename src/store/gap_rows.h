@@ -27,8 +27,5 @@ void rb_gap_rows_add(struct rb_gap_rows *rows, const struct rb_gap_row *row);
 /* Whether the topic has one with that reason. */
 bool rb_gap_rows_has(struct rb_gap_rows *rows, int64_t topic, const char *reason);
 int64_t rb_gap_rows_count(struct rb_gap_rows *rows);
-/* Newest first, up to `limit`; spans live until `each` returns. */
-void rb_gap_rows_each(struct rb_gap_rows *rows, int64_t topic, int64_t limit,
-                      void (*each)(void *arg, const struct rb_gap_row *row), void *arg);
 
 #endif

@@ -185,12 +185,27 @@ START_TEST(spans_compare_by_all_their_bytes)
 }
 END_TEST
 
+START_TEST(a_hex_digit_has_its_value_and_nothing_else_has_one)
+{
+    static const char digits[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+    int found = 0;
+    for (int c = -128; c < 128; c++)
+        found += rb_hex_digit((char)c) >= 0;
+    ck_assert_int_eq(found, 22);
+    for (int i = 0; i < 16; i++) {
+        ck_assert_int_eq(rb_hex_digit(digits[i]), i);
+        ck_assert_int_eq(rb_hex_digit(upper[i]), i);
+    }
+}
+END_TEST
+
 Suite *str_suite(void)
 {
     Suite *suite = suite_create("str");
     TCase *tcase = tcase_create("str");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, strict_integers_are_read_and_bounded);
+    tcase_add_test(tcase, a_hex_digit_has_its_value_and_nothing_else_has_one);
     tcase_add_test(tcase, foreign_text_is_made_printable);
     tcase_add_test(tcase, every_character_of_unicode_and_nothing_else_is_utf8);
     tcase_add_test(tcase, a_str_grows_and_ends_with_a_nul);

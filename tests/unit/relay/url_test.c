@@ -120,24 +120,6 @@ START_TEST(encoding_leaves_only_unreserved_characters)
 }
 END_TEST
 
-START_TEST(decoding_is_done_once_and_refuses_bad_escapes_and_nul)
-{
-    static const struct {
-        const char *text, *decoded;
-    } rows[] = {
-        {"a%2fb", "a/b"}, {"%252f", "%2f"}, {"a+b", "a+b"}, {"%c3%A9", "é"}, {"", ""},      {"%", NULL},
-        {"%2", NULL},     {"%2g", NULL},    {"%g2", NULL},  {"a%00", NULL},  {"% 1", NULL},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct rb_str out = RB_STR_INIT;
-        enum rb_status status = rb_url_decode(rb_span_of(rows[i].text), &out);
-        ck_assert_int_eq(status, rows[i].decoded ? RB_OK : RB_INVALID);
-        ck_assert(rb_span_is(rb_str_span(&out), rows[i].decoded ? rows[i].decoded : ""));
-        rb_str_free(&out);
-    }
-}
-END_TEST
-
 Suite *url_suite(void)
 {
     Suite *suite = suite_create("url");
@@ -147,7 +129,6 @@ Suite *url_suite(void)
     tcase_add_test(tcase, a_host_longer_than_dns_allows_is_refused);
     tcase_add_test(tcase, only_exactly_1_in_the_environment_allows_http_to_other_hosts);
     tcase_add_test(tcase, encoding_leaves_only_unreserved_characters);
-    tcase_add_test(tcase, decoding_is_done_once_and_refuses_bad_escapes_and_nul);
     suite_add_tcase(suite, tcase);
     return suite;
 }
