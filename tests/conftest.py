@@ -8,6 +8,30 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import harness  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the full numbers, which take longer than CI allows")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked `long` run with --long only."""
+    if not config.getoption("--long"):
+        kept, left_out = [], []
+        for item in items:
+            (left_out if item.get_closest_marker("long") else kept).append(item)
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: too long for CI, runs with --long")
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    """Whether the full numbers are asked for."""
+    return request.config.getoption("--long")
+
+
 @pytest.fixture
 def fake(tmp_path):
     relay = harness.FakeRelay(tmp_path)
