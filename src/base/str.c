@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "wipe.h"
+
 struct rb_span rb_span_of(const char *text)
 {
     return (struct rb_span){text, text ? strlen(text) : 0};
@@ -80,7 +82,7 @@ static bool str_reserve(struct rb_str *str, size_t more)
     size_t room = str->room < 64 ? 64 : str->room;
     while (room < need)
         room = room > SIZE_MAX / 2 ? need : room * 2;
-    char *at = realloc(str->at, room);
+    char *at = rb_wipe_realloc(str->at, room);
     if (!at) {
         str->failed = true;
         return false;
@@ -214,7 +216,7 @@ char *rb_str_steal(struct rb_str *str)
 
 void rb_str_free(struct rb_str *str)
 {
-    free(str->at);
+    rb_wipe_free(str->at);
     *str = RB_STR_INIT;
 }
 

@@ -145,7 +145,7 @@ struct rb_seal account_seal(const struct rb_account *account, const struct rb_ch
 void account_set_state(struct rb_account *account, enum rb_account_state state)
 {
     rb_log(RB_LOG_DEBUG, "account", "%s: %s, was %s", account->name, rb_account_state_text(state),
-           rb_account_state_text(account->state));
+           account->present ? rb_account_state_text(account->state) : "new");
     account->state = state;
 }
 

@@ -102,7 +102,7 @@ enum rb_status rb_account_probe(struct rb_accounts *accounts, const char *relay_
     if (!probe) {
         free(url);
         return accounts->stopped ? rb_fail(err, RB_UNAVAILABLE, "The daemon is stopping.")
-                                 : rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+                                 : rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     }
     *probe = (struct probe){.relay_url = url, .done = done, .arg = arg};
     rb_list_push(&accounts->probes, &probe->node);
@@ -165,7 +165,7 @@ static enum rb_status import_again(struct rb_chain *chain, const struct rb_login
     if (chain->state != RB_CHAIN_HELD)
         return rb_fail(err, RB_BUSY, "The account %s holds this very token already and uses it.", account->name);
     if (!take_ca_file(account, login->ca_file) || !tell_later(account, done, arg))
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     account_save(account);
     if (login->hold) {
         chain->hold_until_ms = rb_clock_now_ms(account->accounts->ports->clock) + HOLD_MS;
@@ -346,7 +346,7 @@ enum rb_status rb_account_logout(struct rb_account *account, rb_account_done don
     struct told *told = tell_later(account, done, arg);
     if (!told) {
         rb_secret_free(access);
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     }
     told->access = access;
     account_end_login(account, RB_ACCOUNT_LOGGED_OUT);

@@ -13,8 +13,8 @@ void chain_add(struct rb_chain *chain, enum rb_chain_state state, int64_t rotate
     chain->mark = 1;
     chain->rotated = rotated;
     chain->doubt = false;
-    chain->present = true;
     chain_set_state(chain, state);
+    chain->present = true;
     chain_save(chain);
     rb_chain_rows_set_token(accounts->chain_rows, chain->id, sealed);
 }
@@ -35,10 +35,10 @@ void account_add(struct rb_account *account, bool retired)
 {
     account->id = rb_store_next_id(account->accounts->ports->store, "account");
     account->created = rb_clock_wall_ms(account->accounts->ports->clock);
+    account_set_state(account, retired ? RB_ACCOUNT_LOGGED_OUT : RB_ACCOUNT_ACTIVE);
     account->present = true;
     account->retired = retired;
     account->epoch = 1;
-    account->state = retired ? RB_ACCOUNT_LOGGED_OUT : RB_ACCOUNT_ACTIVE;
     account_save(account);
 }
 

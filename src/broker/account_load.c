@@ -329,7 +329,7 @@ enum rb_status rb_accounts_new(const struct rb_ports *ports, struct rb_budgets *
 {
     struct rb_accounts *accounts = calloc(1, sizeof *accounts);
     if (!accounts)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     accounts->ports = ports;
     accounts->budgets = budgets;
     accounts->events = events;

@@ -447,7 +447,7 @@ enum rb_status account_login_password(struct rb_accounts *accounts, struct rb_ac
         rb_budget_give_back(accounts->budgets, relay_url, RB_BUDGET_LOGIN);
         if (op)
             op_free(op);
-        return op ? status : rb_fail(err, status, "Out of memory.");
+        return op ? status : rb_fail(err, status, "There is not enough memory.");
     }
     op->keep = login->keep_password;
     op->done = done;

@@ -92,8 +92,7 @@ static void release_held(struct rb_account *account, int64_t now, int64_t *next)
         }
         rb_event(account->accounts->events, account->id, "import_not_released",
                  "%s: the import was not finished; its token is used from now on. Make sure that nothing else uses the "
-                 "file it "
-                 "came from.",
+                 "file it came from.",
                  account->name);
         chain_set_state(chain, RB_CHAIN_ACTIVE);
         chain_save(chain);

@@ -84,7 +84,7 @@ struct rb_chain *chain_by_id(struct rb_accounts *accounts, int64_t id)
 void chain_set_state(struct rb_chain *chain, enum rb_chain_state state)
 {
     rb_log(RB_LOG_DEBUG, "account", "%s: chain %lld: %s, was %s", chain->account->name, (long long)chain->id,
-           rb_chain_state_text(state), rb_chain_state_text(chain->state));
+           rb_chain_state_text(state), chain->present ? rb_chain_state_text(chain->state) : "new");
     chain->state = state;
 }
 

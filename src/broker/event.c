@@ -23,7 +23,7 @@ enum rb_status rb_events_new(const struct rb_ports *ports, struct rb_events **re
 {
     struct rb_events *events = calloc(1, sizeof *events);
     if (!events)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     events->ports = ports;
     enum rb_status status = rb_event_rows_new(ports->store, &events->rows, err);
     if (status != RB_OK) {

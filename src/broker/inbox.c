@@ -251,7 +251,7 @@ enum rb_status rb_inbox_new(const struct rb_ports *ports, struct rb_accounts *ac
 {
     struct rb_inbox *inbox = calloc(1, sizeof *inbox);
     if (!inbox)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     inbox->ports = ports;
     inbox->accounts = accounts;
     inbox->topics = topics;

@@ -63,7 +63,7 @@ enum rb_status rb_marks_new(struct rb_disk *disk, struct rb_marks **ret, struct 
 {
     struct rb_marks *marks = calloc(1, sizeof *marks);
     if (!marks)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     marks->disk = disk;
     RB_CLEANUP_STR struct rb_str bytes = RB_STR_INIT;
     enum rb_status status = disk->read(disk, RB_RECORD_COUNTER, &bytes, err);

@@ -288,7 +288,7 @@ static enum rb_status open_rows(struct rb_outbox *outbox, struct rb_error *err)
     if (status == RB_OK)
         status = rb_store_failed(outbox->ports->store);
     if (status != RB_OK)
-        rb_fail(err, status, "the outbox cannot be read from the database: %s", rb_status_text(status));
+        rb_fail(err, status, "The outbox cannot be read from the database: %s.", rb_status_text(status));
     return status;
 }
 
@@ -298,7 +298,7 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
 {
     struct rb_outbox *outbox = calloc(1, sizeof *outbox);
     if (!outbox)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     outbox->ports = ports;
     outbox->accounts = accounts;
     outbox->topics = topics;

@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "json_span.h"
+#include "log.h"
 
 enum { BODY_MAX = 1048576 }; /* contract §4 */
 
@@ -49,7 +50,7 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
     struct rb_outgoing outgoing = {post->topic, post->payload, post->metadata, post->ttl_s};
     size_t bytes = rb_relay_post_bytes(&outgoing);
     if (bytes > BODY_MAX)
-        return rb_fail(err, RB_INVALID, "the message is %zu bytes long for the relay, more than its limit of %d", bytes,
+        return rb_fail(err, RB_INVALID, "The message is %zu bytes long for the relay, more than its limit of %d.", bytes,
                        (int)BODY_MAX);
     *ret_stamped = false;
     *ret_bytes = (int64_t)bytes;
@@ -58,7 +59,7 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
     RB_CLEANUP_STR struct rb_str metadata = RB_STR_INIT;
     rb_stamp_put_on(&metadata, post->metadata, stamp);
     if (rb_str_failed(&metadata))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     outgoing.metadata = rb_str_span(&metadata);
     bytes = rb_relay_post_bytes(&outgoing);
     if (bytes <= BODY_MAX) {
@@ -82,13 +83,15 @@ static enum rb_status insert(struct rb_outbox *outbox, const struct rb_post *pos
     struct rb_topic *topic = rb_topic_get(outbox->topics, rb_account_id(post->account), post->topic);
     struct queue *queue = topic ? rb_queue_of(outbox, topic) : NULL;
     if (!queue)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     row->id = rb_store_next_id(outbox->ports->store, "post");
     row->topic = topic->id;
     if (row->key.at && rb_keys_add(outbox, (const unsigned char *)row->key.at, row->id) != RB_OK)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (!rb_entry_new(queue, row))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
+    rb_log(RB_LOG_DEBUG, "outbox", "post %lld: %s, was %s", (long long)row->id, rb_post_state_text(RB_POST_QUEUED),
+           "new");
     rb_post_rows_insert(outbox->posts, row, post->metadata, post->payload);
     *ret_queue = queue;
     return RB_OK;
@@ -98,7 +101,7 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
                              struct rb_error *err)
 {
     if (!rb_topic_name_valid(post->topic))
-        return rb_fail(err, RB_INVALID, "the topic's name is not valid");
+        return rb_fail(err, RB_INVALID, "The topic's name is not valid.");
     rb_tick_lead(outbox->ports->tick);
     unsigned char key[KEY_BYTES], digest[KEY_BYTES], stamp[RB_STAMP_BYTES];
     char stamp_hex[RB_STAMP_HEX + 1];
@@ -115,7 +118,7 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
         bool same;
         int64_t id = rb_keys_find(outbox, key, digest, &same);
         if (id && !same)
-            return rb_fail(err, RB_EXISTS, "this idempotency key was used for another message");
+            return rb_fail(err, RB_EXISTS, "This idempotency key was used for another message.");
         if (id) {
             *ret_id = id;
             *ret_repeated = true;

@@ -156,8 +156,6 @@ void rb_entry_save(struct entry *entry);
 void rb_entry_end(struct entry *entry, enum rb_post_state state, struct result *result);
 bool rb_entry_has_expired(const struct entry *entry);
 
-/* --- outbox_add.c --- */
-
 /* --- outbox_key.c --- */
 enum rb_status rb_keys_load(struct rb_outbox *outbox);
 void rb_keys_free(struct rb_outbox *outbox);

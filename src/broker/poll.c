@@ -221,14 +221,14 @@ enum rb_status rb_poll_start(struct rb_sessions *sessions, struct rb_poll *poll,
 {
     poll->state = NULL;
     if (poll->topic_count == 0 || poll->topic_count > RB_POLL_TOPICS_MAX)
-        return rb_fail(err, RB_INVALID, "a poll is over 1 to %d topics", RB_POLL_TOPICS_MAX);
+        return rb_fail(err, RB_INVALID, "A poll is over 1 to %d topics.", RB_POLL_TOPICS_MAX);
     if (rb_account_state(poll->account) != RB_ACCOUNT_ACTIVE)
-        return rb_fail(err, RB_UNAVAILABLE, "the account %s has no login at its relay; use relay-broker login",
+        return rb_fail(err, RB_UNAVAILABLE, "The account %s has no login at its relay: run relay-broker login.",
                        rb_account_name(poll->account));
     rb_tick_lead(sessions->ports->tick);
     struct rb_poll_state *state = new_state(sessions, poll);
     if (!state)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     for (size_t i = 0; i < poll->topic_count; i++)
         state->had_since |= poll->topics[i].has_since;
     if (state->session) {
@@ -241,7 +241,7 @@ enum rb_status rb_poll_start(struct rb_sessions *sessions, struct rb_poll *poll,
     if (status != RB_OK) {
         detach(state);
         free_state(state);
-        return rb_fail(err, status, "out of memory");
+        return rb_fail(err, status, "There is not enough memory.");
     }
     rb_list_push(&sessions->polls, &state->node);
     if (state->session)

@@ -120,7 +120,7 @@ bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too)
     struct answer *answer = there ? calloc(1, sizeof *answer) : NULL;
     if (!answer) {
         if (there)
-            rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
+            rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
         else
             rb_poll_finish(state, NULL, 0, false);
         return true;

@@ -79,7 +79,7 @@ static void fetched(void *arg, const struct rb_answer *answer, const struct rb_i
     if (!none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE))
         rb_timer_set_in(state->sessions->ports->clock, &state->retry, RETRY_MS);
     else if (!take_page(state, entry, messages, none ? 0 : count))
-        rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
+        rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
     else
         rb_poll_proceed(state);
 }
@@ -105,7 +105,7 @@ void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entr
     }
     struct rb_poll_fetch *fetch = calloc(1, sizeof *fetch);
     if (!fetch) {
-        rb_poll_fail(state, RB_NO_MEMORY, "out of memory");
+        rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
         return;
     }
     fetch->state = state;

@@ -222,7 +222,7 @@ enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *
     };
     struct rb_session *session = make_session(sessions, &row);
     if (!session)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rb_session_rows_add(sessions->rows, &row);
     *ret = session;
     return RB_OK;
@@ -348,7 +348,7 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
 {
     struct rb_sessions *sessions = calloc(1, sizeof *sessions);
     if (!sessions)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     sessions->ports = ports;
     sessions->accounts = accounts;
     sessions->topics = topics;

@@ -99,7 +99,7 @@ enum rb_status rb_slots_new(struct rb_disk *disk, struct rb_slots **ret, struct 
 {
     struct rb_slots *slots = calloc(1, sizeof *slots);
     if (!slots)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     slots->disk = disk;
     rb_list_init(&slots->slots);
     RB_CLEANUP_STR struct rb_str bytes = RB_STR_INIT;
@@ -110,7 +110,7 @@ enum rb_status rb_slots_new(struct rb_disk *disk, struct rb_slots **ret, struct 
         rb_log(RB_LOG_ERROR, "account", "the slot file holds something else and is passed over");
     if (status == RB_NO_MEMORY || status == RB_IO) {
         rb_slots_free(slots);
-        return status == RB_NO_MEMORY ? rb_fail(err, status, "Out of memory.") : status;
+        return status == RB_NO_MEMORY ? rb_fail(err, status, "There is not enough memory.") : status;
     }
     *ret = slots;
     return RB_OK;

@@ -140,15 +140,15 @@ enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **re
 {
     struct rb_topics *topics = calloc(1, sizeof *topics);
     if (!topics)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     topics->ports = ports;
     rb_list_init(&topics->all);
     rb_random_fill(ports->random, topics->seed, sizeof topics->seed);
     enum rb_status status = rb_topic_rows_new(ports->store, &topics->rows, err);
     if (status == RB_OK && (status = load(topics)) != RB_OK)
-        rb_fail(err, status, "out of memory");
+        rb_fail(err, status, "There is not enough memory.");
     if (status == RB_OK && (status = rb_store_failed(ports->store)) != RB_OK)
-        rb_fail(err, status, "the topics cannot be read from the database: %s", rb_status_text(status));
+        rb_fail(err, status, "The topics cannot be read from the database: %s.", rb_status_text(status));
     if (status != RB_OK) {
         rb_topics_free(topics);
         return status;

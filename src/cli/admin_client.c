@@ -64,7 +64,7 @@ enum rb_status rb_client_of_url(const char *url, struct rb_client **ret, struct 
     struct rb_error why = {0};
     enum rb_status status = rb_url_normalise(url, false, &base, &why);
     if (status != RB_OK)
-        return rb_fail(err, status, "--url %s is no URL of a door: %s", url, why.text);
+        return rb_fail(err, status, "--url %s is no URL of a door: %s.", url, why.text);
     return new_client(NULL, base, ret, err);
 }
 

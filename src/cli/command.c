@@ -26,7 +26,7 @@ int rb_complain_of(const struct rb_error *err)
 
 int rb_complain_of_usage(const char *command, const struct rb_error *err)
 {
-    rb_complain("%s (see " RB_PROGRAM " %s --help)", err->text, command);
+    rb_complain("%s See " RB_PROGRAM " %s --help.", err->text, command);
     return RB_EXIT_USAGE;
 }
 

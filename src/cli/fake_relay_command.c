@@ -41,7 +41,7 @@ static enum rb_status read_users(const struct rb_texts *texts, const char *permi
         const char *colon = strchr(texts->at[i], ':');
         size_t len = colon ? (size_t)(colon - texts->at[i]) : 0;
         if (len == 0 || len >= NAME_MAX_BYTES || !colon[1])
-            return rb_fail(err, RB_INVALID, "--user and --admin take NAME:PASSWORD, not \"%s\"", texts->at[i]);
+            return rb_fail(err, RB_INVALID, "--user and --admin take NAME:PASSWORD, not \"%s\".", texts->at[i]);
         char *name = users->names[users->count];
         memcpy(name, texts->at[i], len);
         name[len] = 0;
@@ -89,9 +89,9 @@ static enum rb_status read_config(const char *listen, const char *flavour, struc
     if (status != RB_OK)
         return status;
     if (address->path)
-        return rb_fail(err, RB_INVALID, "the fake relay listens on HOST:PORT, not on \"%s\"", listen);
+        return rb_fail(err, RB_INVALID, "The fake relay listens on HOST:PORT, not on \"%s\".", listen);
     if (strcmp(flavour, "memory") != 0 && strcmp(flavour, "valkey") != 0)
-        return rb_fail(err, RB_INVALID, "--flavour is memory or valkey, not \"%s\"", flavour);
+        return rb_fail(err, RB_INVALID, "--flavour is memory or valkey, not \"%s\".", flavour);
     config->model.flavour = *flavour == 'v' ? RB_FLAVOUR_VALKEY : RB_FLAVOUR_MEMORY;
     config->host = address->host;
     config->port = address->port;

@@ -271,13 +271,13 @@ static int import(const struct login *login)
 static enum rb_status check(const struct login *login, struct rb_error *err)
 {
     if (login->import && (login->username || login->password_stdin || login->keep_password))
-        return rb_fail(err, RB_INVALID, "--import goes without user name and password");
+        return rb_fail(err, RB_INVALID, "--import goes without user name and password.");
     if (!login->import && !login->relay)
-        return rb_fail(err, RB_INVALID, "--relay is missing: the relay's URL");
+        return rb_fail(err, RB_INVALID, "--relay is missing: the relay's URL.");
     if (login->username && !login->password_stdin && !isatty(STDIN_FILENO))
-        return rb_fail(err, RB_INVALID, "give the password with --password-stdin, or call it from a terminal");
-    if (!login->username && (login->password_stdin || login->keep_password))
-        return rb_fail(err, RB_INVALID, "--username is missing");
+        return rb_fail(err, RB_INVALID, "Give the password with --password-stdin, or call it from a terminal.");
+    if (!login->username && !login->import)
+        return rb_fail(err, RB_INVALID, "A login needs --username with --password-stdin, or --import FILE.");
     return RB_OK;
 }
 
@@ -286,10 +286,6 @@ static int run(struct login *login, const struct rb_reach *reach)
     struct rb_error err = {0};
     if (check(login, &err) != RB_OK)
         return rb_complain_of_usage("login", &err);
-    if (!login->username && !login->import) {
-        rb_complain("Device login comes later; use --username with --password-stdin, or --import FILE.");
-        return RB_EXIT_FAILED;
-    }
     if (login->ca_file && !(login->ca_path = rb_path_absolute(login->ca_file, &err)))
         return rb_complain_of(&err);
     int ends;

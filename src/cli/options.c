@@ -17,11 +17,11 @@ static enum rb_status take(const struct rb_option *option, const char *value, st
     case RB_OPTION_INTEGER:
         if (rb_span_to_i64(rb_span_of(value), option->min, option->max, option->ret) == RB_OK)
             return RB_OK;
-        return rb_fail(err, RB_INVALID, "--%s takes a whole number from %lld to %lld, not \"%s\"", option->name,
+        return rb_fail(err, RB_INVALID, "--%s takes a whole number from %lld to %lld, not \"%s\".", option->name,
                        (long long)option->min, (long long)option->max, value);
     case RB_OPTION_TEXTS:
         if (texts->count == RB_TEXTS_MAX)
-            return rb_fail(err, RB_INVALID, "--%s may come %d times at most", option->name, RB_TEXTS_MAX);
+            return rb_fail(err, RB_INVALID, "--%s may come %d times at most.", option->name, RB_TEXTS_MAX);
         texts->at[texts->count++] = value;
         return RB_OK;
     }
@@ -43,13 +43,13 @@ static enum rb_status read_option(const struct rb_usage *usage, int argc, char *
     struct rb_span bare = {name, equals ? (size_t)(equals - name) : strlen(name)};
     const struct rb_option *option = find(usage, bare);
     if (!option)
-        return rb_fail(err, RB_INVALID, "\"--%.*s\" is no option of %s", (int)bare.len, bare.at, usage->command);
+        return rb_fail(err, RB_INVALID, "\"--%.*s\" is no option of %s.", (int)bare.len, bare.at, usage->command);
     if (option->kind == RB_OPTION_FLAG)
-        return equals ? rb_fail(err, RB_INVALID, "--%s takes no value", option->name) : take(option, NULL, err);
+        return equals ? rb_fail(err, RB_INVALID, "--%s takes no value.", option->name) : take(option, NULL, err);
     if (equals)
         return take(option, equals + 1, err);
     if (*at + 1 == argc)
-        return rb_fail(err, RB_INVALID, "--%s needs a value: %s", option->name, option->value);
+        return rb_fail(err, RB_INVALID, "--%s needs a value: %s.", option->name, option->value);
     return take(option, argv[++*at], err);
 }
 
@@ -57,7 +57,7 @@ static enum rb_status take_operand(const struct rb_usage *usage, const char *val
                                    struct rb_error *err)
 {
     if (operands->count == usage->operands_max || operands->count == RB_TEXTS_MAX)
-        return rb_fail(err, RB_INVALID, "\"%s\" is one argument too many for %s", value, usage->command);
+        return rb_fail(err, RB_INVALID, "\"%s\" is one argument too many for %s.", value, usage->command);
     operands->at[operands->count++] = value;
     return RB_OK;
 }
@@ -81,14 +81,14 @@ enum rb_status rb_options_read(const struct rb_usage *usage, int argc, char **ar
         if (!ended && strncmp(argv[i], "--", 2) == 0)
             status = read_option(usage, argc, argv, &i, err);
         else if (!ended && argv[i][0] == '-' && argv[i][1])
-            status = rb_fail(err, RB_INVALID, "\"%s\" is no option; options begin with two dashes", argv[i]);
+            status = rb_fail(err, RB_INVALID, "\"%s\" is no option; options begin with two dashes.", argv[i]);
         else
             status = take_operand(usage, argv[i], ret_operands, err);
         if (status != RB_OK)
             return status;
     }
     if (ret_operands->count < usage->operands_min)
-        return rb_fail(err, RB_INVALID, "an argument is missing: " RB_PROGRAM " %s %.*s", usage->command,
+        return rb_fail(err, RB_INVALID, "An argument is missing: " RB_PROGRAM " %s %.*s.", usage->command,
                        (int)strcspn(usage->synopsis, "\n"), usage->synopsis);
     return RB_OK;
 }

@@ -51,7 +51,7 @@ static enum rb_status take_since(struct poll *poll, const char *text, struct rb_
     const char *equals = strchr(text, '=');
     int i = equals ? topic_index(poll, (struct rb_span){text, (size_t)(equals - text)}) : -1;
     if (i < 0)
-        return rb_fail(err, RB_INVALID, "--since takes TOPIC=ID with one of the topics that are polled, not \"%s\"",
+        return rb_fail(err, RB_INVALID, "--since takes TOPIC=ID with one of the topics that are polled, not \"%s\".",
                        text);
     free(poll->since[i]);
     poll->since[i] = strdup(equals + 1);

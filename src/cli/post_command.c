@@ -68,9 +68,9 @@ static enum rb_status key_header(const char *key, struct rb_str *out, struct rb_
     size_t len = key ? strlen(key) : 0;
     for (size_t i = 0; i < len; i++)
         if (key[i] <= ' ' || key[i] > '~')
-            return rb_fail(err, RB_INVALID, "--key takes visible ASCII characters only");
+            return rb_fail(err, RB_INVALID, "--key takes visible ASCII characters only.");
     if (key && (len == 0 || len > KEY_MAX))
-        return rb_fail(err, RB_INVALID, "--key takes 1 to %d characters", KEY_MAX);
+        return rb_fail(err, RB_INVALID, "--key takes 1 to %d characters.", KEY_MAX);
     unsigned char bytes[KEY_BYTES];
     char hex[2 * KEY_BYTES + 1];
     randombytes_buf(bytes, sizeof bytes);

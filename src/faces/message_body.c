@@ -36,8 +36,7 @@ static bool read_payload(struct rb_json_value payload, const char *loc, struct r
     if (rb_json_levels(payload) > RB_PAYLOAD_LEVELS) {
         issue(issues, "recursion_limit", loc, "payload",
               "The payload is nested deeper than 255 levels (a value in the innermost container counts as one): every "
-              "later "
-              "read of it would fail at the relay.",
+              "later read of it would fail at the relay.",
               NULL);
         return false;
     }

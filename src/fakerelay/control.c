@@ -20,7 +20,7 @@ static const char *order_fault(struct rb_fake_relay *relay, json_t *order)
     const char *wrong = fault_read(order, &fault);
     if (wrong)
         return wrong;
-    return fault_add(relay, &fault) ? NULL : "Out of memory.";
+    return fault_add(relay, &fault) ? NULL : "There is not enough memory.";
 }
 
 /* Going on with one request may end others: look again from the start after each. */
@@ -136,7 +136,7 @@ static const char *order_user(struct rb_fake_relay *relay, json_t *order)
                     &permissions, "active", &active, "removed", &removed) != 0)
         return "{\"username\", \"password\"?, \"permissions\"?, \"active\"?, \"removed\"?}";
     if (password && rb_model_user(relay->model, name, password, permissions) != RB_OK)
-        return "Out of memory.";
+        return "There is not enough memory.";
     rb_model_user_active(relay->model, name, active);
     if (removed)
         rb_model_user_remove(relay->model, name);

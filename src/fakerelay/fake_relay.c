@@ -255,7 +255,7 @@ enum rb_status rb_fake_relay_new(struct rb_loop *loop, const struct rb_fake_rela
 {
     struct rb_fake_relay *relay = calloc(1, sizeof *relay);
     if (!relay)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     relay->clock = rb_loop_clock(loop);
     rb_random_init_system(&relay->random);
     rb_list_init(&relay->faults);
@@ -268,7 +268,7 @@ enum rb_status rb_fake_relay_new(struct rb_loop *loop, const struct rb_fake_rela
     if (status == RB_OK)
         status = add_users(relay, config);
     if (status != RB_OK)
-        rb_fail(err, status, "Out of memory.");
+        rb_fail(err, status, "There is not enough memory.");
     if (status == RB_OK)
         status = rb_http_server_new(loop, &limits, &relay->http, err);
     if (status == RB_OK)

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include "exchange.h"
+#include "wipe.h"
 
 /* On every answer (hard case D5). */
 static const char *const always[][2] = {
@@ -82,14 +83,13 @@ static void answer_by_hand(struct rb_http_request *request, int status, const ch
         send_at_once(request->connection->fd, rb_str_span(&out));
 }
 
-/* NULL when out of memory; bytes to be freed are freed then too. */
+/* Takes the bytes over, also when out of memory: NULL then. A token may be among them. */
 static struct MHD_Response *make_response(const struct rb_http_request *request, const char *content_type, void *bytes,
-                                          size_t len, enum MHD_ResponseMemoryMode mode)
+                                          size_t len)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, bytes, mode);
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(len, bytes, rb_wipe_free);
     if (!response) {
-        if (mode == MHD_RESPMEM_MUST_FREE)
-            free(bytes);
+        rb_wipe_free(bytes);
         return NULL;
     }
     bool ok = !rb_str_failed(&request->headers);
@@ -124,12 +124,6 @@ static void settle(struct rb_http_request *request, int status, struct MHD_Respo
     rb_answer_release(request);
 }
 
-static struct MHD_Response *make_empty_response(const struct rb_http_request *request, const char *content_type)
-{
-    static char nothing[1];
-    return make_response(request, content_type, nothing, 0, MHD_RESPMEM_PERSISTENT);
-}
-
 void rb_http_answer(struct rb_http_request *request, int status, const char *content_type, struct rb_span body)
 {
     struct MHD_Response *response = NULL;
@@ -137,13 +131,12 @@ void rb_http_answer(struct rb_http_request *request, int status, const char *con
         body.len = 0;
     if (request->by_hand)
         answer_by_hand(request, status, content_type, body);
-    else if (body.len == 0)
-        response = make_empty_response(request, content_type);
     else {
-        char *bytes = malloc(body.len);
+        char *bytes = malloc(body.len + 1);
         if (bytes) {
-            memcpy(bytes, body.at, body.len);
-            response = make_response(request, content_type, bytes, body.len, MHD_RESPMEM_MUST_FREE);
+            if (body.len)
+                memcpy(bytes, body.at, body.len);
+            response = make_response(request, content_type, bytes, body.len);
         }
     }
     settle(request, status, response);
@@ -158,7 +151,7 @@ void rb_http_answer_str(struct rb_http_request *request, int status, const char 
     else {
         size_t len = body->len;
         char *bytes = rb_str_steal(body);
-        settle(request, status, make_response(request, content_type, bytes, len, MHD_RESPMEM_MUST_FREE));
+        settle(request, status, make_response(request, content_type, bytes, len));
     }
     rb_str_free(body);
 }

@@ -4,6 +4,7 @@
 
 #include "multi_loop.h"
 #include "transfer.h"
+#include "wipe.h"
 
 struct rb_http_carrier {
     struct rb_carrier port;
@@ -98,14 +99,15 @@ static void abandon(struct rb_carrier *port, struct rb_exchange *exchange)
 
 enum rb_status rb_http_carrier_new(struct rb_loop *loop, struct rb_http_carrier **ret, struct rb_error *err)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return rb_fail(err, RB_UNAVAILABLE, "libcurl cannot be initialised");
+    /* Tokens and passwords pass through buffers that libcurl frees as they are. */
+    if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, rb_wipe_free, rb_wipe_realloc, strdup, calloc) != CURLE_OK)
+        return rb_fail(err, RB_UNAVAILABLE, "Libcurl cannot be initialised.");
     struct rb_http_carrier *carrier = calloc(1, sizeof *carrier);
     struct rb_multi_loop_users users = {.ended = on_ended, .arrived = on_arrived, .arg = carrier};
     if (!carrier || rb_multi_loop_new(loop, users, &carrier->ml) != RB_OK) {
         free(carrier);
         curl_global_cleanup();
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     }
     carrier->port = (struct rb_carrier){.start = start, .abandon = abandon};
     carrier->loop = loop;

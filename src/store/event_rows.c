@@ -11,7 +11,7 @@ enum rb_status rb_event_rows_new(struct rb_store *store, struct rb_event_rows **
 {
     struct rb_event_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "Out of memory.");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     const struct rb_statement statements[] = {
         {&rows->add, "INSERT INTO event(id, at, account, kind, text) VALUES(?, ?, ?, ?, ?)"},

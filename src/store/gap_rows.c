@@ -9,7 +9,7 @@ enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret,
 {
     struct rb_gap_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     const struct rb_statement own[] = {
         {&rows->add, "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"

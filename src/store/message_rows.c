@@ -19,7 +19,7 @@ enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_row
 {
     struct rb_message_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     const struct rb_statement own[] = {
         {&rows->add, "INSERT INTO message(seq, topic, n, message_id, at, stamp, timestamp, metadata, payload)"

@@ -18,13 +18,13 @@ static enum rb_status check_owner(sqlite3 *db, const char *path, int64_t *ret_ve
         return rb_sql_fail(db, result, path, err);
     bool unused = application == 0 && version == 0 && objects == 0;
     if (application != RB_APPLICATION_ID && !unused)
-        return rb_fail(err, RB_CORRUPT, "%s is a database of another program; move it away", path);
+        return rb_fail(err, RB_CORRUPT, "%s is a database of another program; move it away.", path);
     if (version < 0 || (application == RB_APPLICATION_ID && version == 0))
-        return rb_fail(err, RB_CORRUPT, "the database %s has no usable version; restore a backup", path);
+        return rb_fail(err, RB_CORRUPT, "The database %s has no usable version; restore a backup.", path);
     if (version > (int64_t)rb_schema_count)
         return rb_fail(err, RB_NEWER,
-                       "the database %s has schema %" PRId64 ", this program knows %zu: it was written by a newer "
-                       "version; install that one, or use another --state",
+                       "The database %s has schema %" PRId64 ", this program knows %zu: it was written by a newer "
+                       "version; install that one, or use another --state.",
                        path, version, rb_schema_count);
     *ret_version = version;
     return RB_OK;

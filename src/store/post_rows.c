@@ -34,7 +34,7 @@ enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **re
 {
     struct rb_post_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     enum rb_status status = prepare(rows, err);
     if (status != RB_OK) {

@@ -10,7 +10,7 @@ enum rb_status rb_session_rows_new(struct rb_store *store, struct rb_session_row
 {
     struct rb_session_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     const struct rb_statement own[] = {
         {&rows->add,

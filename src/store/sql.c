@@ -51,19 +51,19 @@ enum rb_status rb_sql_fail(sqlite3 *db, int result, const char *path, struct rb_
     enum rb_status status = rb_sql_status(db, result);
     switch (result & 0xff) {
     case SQLITE_NOTADB:
-        return rb_fail(err, status, "%s is not a database; move it away, or restore a backup", path);
+        return rb_fail(err, status, "%s is not a database; move it away, or restore a backup.", path);
     case SQLITE_CORRUPT:
-        return rb_fail(err, status, "the database %s is damaged; restore a backup", path);
+        return rb_fail(err, status, "The database %s is damaged; restore a backup.", path);
     case SQLITE_BUSY:
-        return rb_fail(err, status, "another program has the database %s open; end it first", path);
+        return rb_fail(err, status, "Another program has the database %s open; end it first.", path);
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
-        return rb_fail(err, status, "the database %s cannot be written; check its owner, mode and file system", path);
+        return rb_fail(err, status, "The database %s cannot be written; check its owner, mode and file system.", path);
     case SQLITE_FULL:
-        return rb_fail(err, status, "no room for the database %s; free some space", path);
+        return rb_fail(err, status, "No room for the database %s; free some space.", path);
     default:
-        return rb_fail(err, status, "the database %s cannot be used: %s", path,
+        return rb_fail(err, status, "The database %s cannot be used: %s.", path,
                        db ? sqlite3_errmsg(db) : sqlite3_errstr(result));
     }
 }

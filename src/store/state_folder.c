@@ -62,14 +62,14 @@ static enum rb_status refuse_network(const char *dir, struct rb_error *err)
 {
     struct statfs found;
     if (statfs(dir, &found) != 0)
-        return rb_fail(err, rb_file_status(errno), "cannot look at the file system of %s: %s", dir, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "Cannot look at the file system of %s: %s.", dir, strerror(errno));
     unsigned long magic = (unsigned long)found.f_type & 0xffffffff;
     bool network = magic == FUSE_MAGIC && !fuse_is_local(dir);
     for (size_t i = 0; i < sizeof network_magic / sizeof network_magic[0]; i++)
         network = network || magic == network_magic[i];
     if (network)
         return rb_fail(err, RB_INVALID,
-                       "%s is on a network file system, where a database is not safe; name a local folder with --state",
+                       "%s is on a network file system, where a database is not safe; name a local folder with --state.",
                        dir);
     return RB_OK;
 }
@@ -83,9 +83,9 @@ static enum rb_status name_holder(int fd, const char *dir, struct rb_error *err)
     if (digits.len && digits.at[digits.len - 1] == '\n')
         digits.len--;
     if (status == RB_OK && rb_span_to_i64(digits, 1, INT32_MAX, &pid) == RB_OK)
-        return rb_fail(err, RB_BUSY, "another relay-broker, process %d, holds %s; end it, or use another --state",
+        return rb_fail(err, RB_BUSY, "Another relay-broker, process %d, holds %s; end it, or use another --state.",
                        (int)pid, dir);
-    return rb_fail(err, RB_BUSY, "another relay-broker holds %s; end it, or use another --state", dir);
+    return rb_fail(err, RB_BUSY, "Another relay-broker holds %s; end it, or use another --state.", dir);
 }
 
 /* The pid is a courtesy: a disk that has no room for it keeps nobody from starting. */
@@ -107,15 +107,15 @@ enum rb_status rb_state_folder_hold(const char *dir, int *ret_fd, struct rb_erro
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
     rb_str_addf(&path, "%s/lock", dir);
     if (rb_str_failed(&path))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     RB_CLEANUP_FD int fd = open(path.at, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return rb_fail(err, rb_file_status(errno), "cannot open %s: %s; check owner, mode and file system", path.at,
+        return rb_fail(err, rb_file_status(errno), "Cannot open %s: %s; check owner, mode and file system.", path.at,
                        strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
             return name_holder(fd, dir, err);
-        return rb_fail(err, RB_IO, "cannot lock %s: %s", path.at, strerror(errno));
+        return rb_fail(err, RB_IO, "Cannot lock %s: %s.", path.at, strerror(errno));
     }
     write_pid(fd);
     *ret_fd = fd;
@@ -129,16 +129,16 @@ enum rb_status rb_state_folder_file(const char *path, struct rb_error *err)
     if (fd < 0) {
         int number = errno;
         return rb_fail(
-            err, rb_file_status(number), "the database %s cannot be opened for writing: %s%s", path, strerror(number),
+            err, rb_file_status(number), "The database %s cannot be opened for writing: %s%s.", path, strerror(number),
             number == ELOOP ? "; it must not be a symbolic link" : "; check its owner, mode and file system");
     }
     struct stat found;
     if (fstat(fd, &found) != 0)
-        return rb_fail(err, rb_file_status(errno), "cannot look at %s: %s", path, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "Cannot look at %s: %s.", path, strerror(errno));
     if (!S_ISREG(found.st_mode))
-        return rb_fail(err, RB_INVALID, "%s is not a file; move it away", path);
+        return rb_fail(err, RB_INVALID, "%s is not a file; move it away.", path);
     if ((found.st_mode & 0177) && fchmod(fd, 0600) != 0)
-        return rb_fail(err, rb_file_status(errno), "%s is open to other users and its mode cannot be changed: %s", path,
+        return rb_fail(err, rb_file_status(errno), "%s is open to other users and its mode cannot be changed: %s.", path,
                        strerror(errno));
     return RB_OK;
 }

@@ -37,7 +37,7 @@ static enum rb_status start_wal(struct rb_store *store, const char *path, struct
     if (result != SQLITE_ROW)
         return rb_sql_fail(store->db, result, path, err);
     if (!wal)
-        return rb_fail(err, RB_UNAVAILABLE, "the database %s cannot use a write-ahead log there; use another --state",
+        return rb_fail(err, RB_UNAVAILABLE, "The database %s cannot use a write-ahead log there; use another --state.",
                        path);
     return RB_OK;
 }
@@ -102,7 +102,7 @@ static enum rb_status open_database(struct rb_store *store, const struct rb_stor
     enum rb_status status = rb_migrate_check(store->db, path, err);
     if (status == RB_OK && sqlite3_db_readonly(store->db, "main") != 0)
         status =
-            rb_fail(err, RB_DENIED, "the database %s cannot be written; check its owner, mode and file system", path);
+            rb_fail(err, RB_DENIED, "The database %s cannot be written; check its owner, mode and file system.", path);
     if (status == RB_OK)
         status = start_wal(store, path, err);
     if (status != RB_OK)
@@ -121,13 +121,13 @@ enum rb_status rb_store_open(const struct rb_store_config *config, struct rb_sto
 {
     struct rb_store *store = calloc(1, sizeof *store);
     if (!store)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     store->lock_fd = -1;
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
     rb_str_addf(&path, "%s/relay-broker.db", config->dir);
     enum rb_status status = RB_OK;
     if (rb_str_failed(&path))
-        status = rb_fail(err, RB_NO_MEMORY, "out of memory");
+        status = rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (status == RB_OK && !config->vfs)
         status = rb_state_folder_hold(config->dir, &store->lock_fd, err);
     if (status == RB_OK && !config->vfs)
@@ -140,7 +140,7 @@ enum rb_status rb_store_open(const struct rb_store_config *config, struct rb_sto
         rb_store_checkpoint(store, false);
         status = store->failed;
         if (status != RB_OK)
-            rb_fail(err, status, "the database %s cannot be written back from its log: %s", path.at,
+            rb_fail(err, status, "The database %s cannot be written back from its log: %s.", path.at,
                     sqlite3_errmsg(store->db));
     }
     if (status != RB_OK) {

@@ -9,7 +9,7 @@ enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **
 {
     struct rb_topic_rows *rows = calloc(1, sizeof *rows);
     if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     rows->store = store;
     enum rb_status status = rb_store_prepare(store,
                                              "SELECT id, account, name, posted, following, cursor, newest, head, tail, "

@@ -147,13 +147,13 @@ static enum rb_status disk_read(struct rb_disk *port, enum rb_record record, str
     struct rb_file_disk *disk = RB_CONTAINER(port, struct rb_file_disk, port);
     enum rb_status status = load_current(disk, record);
     if (status == RB_CORRUPT)
-        return rb_fail(err, status, "the %s file is damaged in both of its halves", names[record]);
+        return rb_fail(err, status, "The %s file is damaged in both of its halves.", names[record]);
     if (status != RB_OK || get_number(disk->half + AT_LEN) > RB_RECORD_MAX)
-        return rb_fail(err, RB_IO, "the %s file cannot be read", names[record]);
+        return rb_fail(err, RB_IO, "The %s file cannot be read.", names[record]);
     if (get_number(disk->half + AT_NUMBER) == 0)
-        return rb_fail(err, RB_NOT_FOUND, "the %s file was never written", names[record]);
+        return rb_fail(err, RB_NOT_FOUND, "The %s file was never written.", names[record]);
     rb_str_append(out, disk->half + BLOCK, (size_t)get_number(disk->half + AT_LEN));
-    return rb_str_failed(out) ? rb_fail(err, RB_NO_MEMORY, "out of memory") : RB_OK;
+    return rb_str_failed(out) ? rb_fail(err, RB_NO_MEMORY, "There is not enough memory.") : RB_OK;
 }
 
 static enum rb_status disk_write(struct rb_disk *port, enum rb_record record, struct rb_span bytes)
@@ -196,7 +196,7 @@ static enum rb_status make_file(struct rb_file_disk *disk, const char *dir, cons
     RB_CLEANUP_STR struct rb_str part = RB_STR_INIT;
     rb_str_addf(&part, "%s.new", path);
     if (rb_str_failed(&part))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     unlink(part.at);
     RB_CLEANUP_FD int fd = open(part.at, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     enum rb_status status = fd < 0 ? rb_file_status(errno) : fill_new(disk, fd, record);
@@ -208,7 +208,7 @@ static enum rb_status make_file(struct rb_file_disk *disk, const char *dir, cons
         return RB_OK;
     if (fd >= 0)
         unlink(part.at);
-    return rb_fail(err, status, "cannot make %s: %s", path, rb_status_text(status));
+    return rb_fail(err, status, "Cannot make %s: %s.", path, rb_status_text(status));
 }
 
 static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum rb_record record, struct rb_error *err)
@@ -217,7 +217,7 @@ static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
     rb_str_addf(&path, "%s/%s", dir, names[record]);
     if (rb_str_failed(&path))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     enum rb_status status = rb_folder_make(dir, err);
     if (status != RB_OK)
         return status;
@@ -231,17 +231,17 @@ static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum
     }
     struct stat found;
     if (file->fd < 0 || fstat(file->fd, &found) != 0)
-        return rb_fail(err, rb_file_status(errno), "cannot open %s: %s", path.at, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "Cannot open %s: %s.", path.at, strerror(errno));
     if (!S_ISREG(found.st_mode) || found.st_uid != geteuid())
-        return rb_fail(err, RB_DENIED, "%s is not a file of the user who runs this", path.at);
+        return rb_fail(err, RB_DENIED, "%s is not a file of the user who runs this.", path.at);
     if ((found.st_mode & 0177) && fchmod(file->fd, 0600) != 0)
-        return rb_fail(err, rb_file_status(errno), "%s is open to other users: %s", path.at, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "%s is open to other users: %s.", path.at, strerror(errno));
     /* Two daemons with one key folder would count over each other's marks. */
     if (flock(file->fd, LOCK_EX | LOCK_NB) != 0)
         return rb_fail(err, errno == EWOULDBLOCK ? RB_BUSY : RB_IO,
-                       "another relay-broker uses %s; end it, or use another folder", path.at);
+                       "Another relay-broker uses %s; end it, or use another folder.", path.at);
     status = find_record(disk, record);
-    return status == RB_OK ? RB_OK : rb_fail(err, status, "%s cannot be read", path.at);
+    return status == RB_OK ? RB_OK : rb_fail(err, status, "%s cannot be read.", path.at);
 }
 
 enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, struct rb_file_disk **ret,
@@ -249,7 +249,7 @@ enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, str
 {
     struct rb_file_disk *disk = calloc(1, sizeof *disk);
     if (!disk)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     disk->port = (struct rb_disk){.read = disk_read, .write = disk_write};
     disk->files[0].fd = disk->files[1].fd = -1;
     enum rb_status status = open_file(disk, state_dir, RB_RECORD_SLOT, err);

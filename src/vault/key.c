@@ -15,14 +15,14 @@ static enum rb_status check_access(int fd, const char *path, bool credential, st
 {
     struct stat found;
     if (fstat(fd, &found) != 0)
-        return rb_fail(err, rb_file_status(errno), "cannot look at %s: %s", path, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "Cannot look at %s: %s.", path, strerror(errno));
     if (!S_ISREG(found.st_mode))
-        return rb_fail(err, RB_DENIED, "%s is not a file", path);
+        return rb_fail(err, RB_DENIED, "%s is not a file.", path);
     if (!credential && found.st_uid != geteuid())
-        return rb_fail(err, RB_DENIED, "the key file %s belongs to user %u, not to user %u who runs this", path,
+        return rb_fail(err, RB_DENIED, "The key file %s belongs to user %u, not to user %u who runs this.", path,
                        (unsigned)found.st_uid, (unsigned)geteuid());
     if (found.st_mode & (credential ? 007 : 077))
-        return rb_fail(err, RB_DENIED, "the key file %s is open to other users (mode %04o); make it 0600", path,
+        return rb_fail(err, RB_DENIED, "The key file %s is open to other users (mode %04o); make it 0600.", path,
                        (unsigned)found.st_mode & 07777);
     return RB_OK;
 }
@@ -32,12 +32,12 @@ static enum rb_status check_folder(const char *dir, struct rb_error *err)
 {
     struct stat found;
     if (stat(dir, &found) != 0)
-        return rb_fail(err, rb_file_status(errno), "cannot look at the key folder %s: %s", dir, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "Cannot look at the key folder %s: %s.", dir, strerror(errno));
     if (found.st_uid != geteuid() && found.st_uid != 0)
-        return rb_fail(err, RB_DENIED, "the key folder %s belongs to user %u, not to user %u who runs this", dir,
+        return rb_fail(err, RB_DENIED, "The key folder %s belongs to user %u, not to user %u who runs this.", dir,
                        (unsigned)found.st_uid, (unsigned)geteuid());
     if (found.st_mode & 022)
-        return rb_fail(err, RB_DENIED, "others may write in the key folder %s (mode %04o); make it 0700", dir,
+        return rb_fail(err, RB_DENIED, "Others may write in the key folder %s (mode %04o); make it 0700.", dir,
                        (unsigned)found.st_mode & 07777);
     return RB_OK;
 }
@@ -51,7 +51,7 @@ static enum rb_status parse_key(int fd, const char *path, struct rb_secret **ret
     while (len < sizeof text && (got = read(fd, text + len, sizeof text - len)) != 0) {
         if (got < 0 && errno != EINTR) {
             sodium_memzero(text, sizeof text);
-            return rb_fail(err, RB_IO, "the key file %s cannot be read: %s", path, strerror(errno));
+            return rb_fail(err, RB_IO, "The key file %s cannot be read: %s.", path, strerror(errno));
         }
         len += got > 0 ? (size_t)got : 0;
     }
@@ -60,7 +60,7 @@ static enum rb_status parse_key(int fd, const char *path, struct rb_secret **ret
         whole && sodium_hex2bin(key, sizeof key, text, HEX_DIGITS, NULL, &key_len, NULL) == 0 && key_len == sizeof key;
     sodium_memzero(text, sizeof text);
     enum rb_status status = whole ? rb_secret_new((struct rb_span){(const char *)key, sizeof key}, ret, err)
-                                  : rb_fail(err, RB_CORRUPT, "%s holds no key: 64 hex digits and a line end", path);
+                                  : rb_fail(err, RB_CORRUPT, "%s holds no key: 64 hex digits and a line end.", path);
     sodium_memzero(key, sizeof key);
     return status;
 }
@@ -72,9 +72,9 @@ static enum rb_status read_key(const char *path, bool credential, struct rb_secr
     if (fd < 0 && errno == ENOENT)
         return RB_NOT_FOUND;
     if (fd < 0 && errno == ELOOP)
-        return rb_fail(err, RB_DENIED, "the key file %s must not be a symbolic link", path);
+        return rb_fail(err, RB_DENIED, "The key file %s must not be a symbolic link.", path);
     if (fd < 0)
-        return rb_fail(err, rb_file_status(errno), "the key file %s cannot be opened: %s", path, strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "The key file %s cannot be opened: %s.", path, strerror(errno));
     enum rb_status status = check_access(fd, path, credential, err);
     return status == RB_OK ? parse_key(fd, path, ret, err) : status;
 }
@@ -103,7 +103,7 @@ static enum rb_status make_key(const char *keys_dir, const char *path, struct rb
     RB_CLEANUP_STR struct rb_str part = RB_STR_INIT;
     rb_str_addf(&part, "%s/key.%d.new", keys_dir, (int)getpid());
     if (rb_str_failed(&part))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     unlink(part.at);
     enum rb_status status = write_new(part.at);
     if (status == RB_OK && renameat2(AT_FDCWD, part.at, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
@@ -112,7 +112,7 @@ static enum rb_status make_key(const char *keys_dir, const char *path, struct rb
         status = rb_folder_sync(keys_dir);
     unlink(part.at);
     return status == RB_OK ? RB_OK
-                           : rb_fail(err, status, "cannot make the key file %s: %s", path, rb_status_text(status));
+                           : rb_fail(err, status, "Cannot make the key file %s: %s.", path, rb_status_text(status));
 }
 
 static enum rb_status load_file(const char *keys_dir, bool may_make, struct rb_secret **ret, struct rb_error *err)
@@ -120,7 +120,7 @@ static enum rb_status load_file(const char *keys_dir, bool may_make, struct rb_s
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
     rb_str_addf(&path, "%s/key", keys_dir);
     if (rb_str_failed(&path))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     enum rb_status status = may_make ? rb_folder_make(keys_dir, err) : RB_OK;
     if (status != RB_OK)
         return status;
@@ -130,8 +130,8 @@ static enum rb_status load_file(const char *keys_dir, bool may_make, struct rb_s
     if (status == RB_NOT_FOUND && !may_make)
         return rb_fail(
             err, RB_DENIED,
-            "the key file %s is missing, and the database holds secrets sealed under it; restore it, or name its "
-            "folder with --keys",
+            "The key file %s is missing, and the database holds secrets sealed under it; restore it, or name its "
+            "folder with --keys.",
             path.at);
     if (status == RB_NOT_FOUND) {
         status = check_folder(keys_dir, err);
@@ -157,7 +157,7 @@ enum rb_status rb_key_load(const char *keys_dir, const char *credentials_dir, bo
         RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
         rb_str_addf(&path, "%s/relay-broker.key", credentials_dir);
         status =
-            rb_str_failed(&path) ? rb_fail(err, RB_NO_MEMORY, "out of memory") : read_key(path.at, true, &key, err);
+            rb_str_failed(&path) ? rb_fail(err, RB_NO_MEMORY, "There is not enough memory.") : read_key(path.at, true, &key, err);
         source = status == RB_NOT_FOUND ? source : "systemd credential";
     }
     if (status == RB_NOT_FOUND)

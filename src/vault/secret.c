@@ -12,18 +12,18 @@ enum rb_status rb_secret_new(struct rb_span bytes, struct rb_secret **ret, struc
 {
     struct rb_secret *secret = bytes.len < SIZE_MAX / 2 ? calloc(1, sizeof *secret) : NULL;
     if (!secret)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     secret->len = bytes.len;
     secret->bytes = sodium_malloc(bytes.len + 1);
     if (!secret->bytes) {
         free(secret);
-        return rb_fail(err, RB_NO_MEMORY, "out of memory for a secret");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     }
     /* sodium_malloc locks too, and says nothing when it could not. */
     if (sodium_mlock(secret->bytes, bytes.len + 1) != 0) {
         rb_secret_free(secret);
         return rb_fail(err, RB_NO_MEMORY,
-                       "memory for a secret cannot be locked; raise the memlock limit (ulimit -l, LimitMEMLOCK=)");
+                       "Memory for a secret cannot be locked; raise the memlock limit (ulimit -l, LimitMEMLOCK=).");
     }
     if (bytes.len)
         memcpy(secret->bytes, bytes.at, bytes.len);

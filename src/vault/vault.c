@@ -47,7 +47,7 @@ static enum rb_status unseal_under(const struct rb_secret *key, struct rb_span a
     size_t len = sealed.len - NONCE - TAG;
     unsigned char *plain = sodium_malloc(len + 1);
     if (!plain)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory for a secret");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     enum rb_status status = RB_CORRUPT;
     if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, bytes_of(sealed) + NONCE, sealed.len - NONCE,
                                                    bytes_of(associated), associated.len, bytes_of(sealed),
@@ -67,7 +67,7 @@ static enum rb_status make_data_key(struct rb_vault *vault, const struct rb_secr
     sodium_memzero(bytes, sizeof bytes);
     if (status == RB_OK &&
         seal_under(key, vault->random, DATA_KEY_LABEL, rb_secret_span(vault->data_key), &vault->sealed_key) != RB_OK)
-        status = rb_fail(err, RB_NO_MEMORY, "out of memory");
+        status = rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     return status;
 }
 
@@ -78,12 +78,12 @@ static enum rb_status open_data_key(struct rb_vault *vault, const struct rb_secr
     if (status == RB_CORRUPT || (status == RB_OK && rb_secret_span(vault->data_key).len != RB_KEY_BYTES))
         return rb_fail(
             err, RB_DENIED,
-            "the key (from the %s) does not open this database's secrets; it belongs to another one, restore the right "
-            "key",
+            "The key (from the %s) does not open this database's secrets; it belongs to another one, restore the right "
+            "key.",
             vault->source);
     rb_str_add_span(&vault->sealed_key, sealed_key);
     if (status == RB_OK && rb_str_failed(&vault->sealed_key))
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     return status;
 }
 
@@ -92,7 +92,7 @@ static enum rb_status open_with(const struct rb_secret *key, const char *source,
 {
     struct rb_vault *vault = calloc(1, sizeof *vault);
     if (!vault)
-        return rb_fail(err, RB_NO_MEMORY, "out of memory");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     vault->random = random;
     vault->source = source;
     enum rb_status status =
@@ -123,7 +123,7 @@ enum rb_status rb_vault_open_with_key(struct rb_span key32, struct rb_span seale
 {
     struct rb_secret *key;
     if (key32.len != RB_KEY_BYTES)
-        return rb_fail(err, RB_INVALID, "a key has %d bytes", RB_KEY_BYTES);
+        return rb_fail(err, RB_INVALID, "A key has %d bytes.", RB_KEY_BYTES);
     enum rb_status status = rb_secret_new(key32, &key, err);
     if (status != RB_OK)
         return status;

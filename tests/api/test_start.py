@@ -148,7 +148,7 @@ def test_a_database_that_is_a_folder_is_refused(tmp_path, stopped):
 
 
 def test_a_state_folder_held_by_another_daemon_is_refused_and_it_is_named(broker, tmp_path):
-    refused(start(tmp_path), "another relay-broker", str(broker.state))
+    refused(start(tmp_path), "Another relay-broker", str(broker.state))
     other = tmp_path / "other"
     other.mkdir()
     # Another state folder with the same keys is as wrong.

@@ -179,7 +179,7 @@ def test_a_relay_in_memory_that_was_restarted_asks_for_a_login_where_no_password
         sentence(wait_events(broker, "login_required")[0])
         told = requests.post(broker.url + POLLS, json={"topics": ["t"], "timeout": 1}, timeout=10)
         assert told.status_code == 503
-        assert told.json()["message"] == "the account main has no login at its relay; use relay-broker login"
+        assert told.json()["message"] == "The account main has no login at its relay: run relay-broker login."
         broker.login(fake)
         wait_drained(broker)
         assert numbers(broker, fake, "t") == [1]
@@ -236,7 +236,7 @@ def test_a_dead_storage_is_waited_for(relay_of, broker_of):
                                      "Could not resolve host: no-such-host.invalid."),
     ("http://127.0.0.1:1", "The login at http://127.0.0.1:1 failed: the relay cannot be reached: Connection refused."),
     ("http://no-such-host.invalid", "http:// to another machine would show the tokens to the network: use https://"),
-    ("ftp://127.0.0.1", "a relay URL begins with https:// (or http:// for this machine)"),
+    ("ftp://127.0.0.1", "A relay URL begins with https:// (or http:// for this machine)."),
 ])
 def test_a_relay_that_cannot_be_reached_is_a_sentence_at_the_login(broker_of, url, said):
     broker = broker_of()

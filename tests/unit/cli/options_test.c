@@ -56,17 +56,17 @@ END_TEST
 START_TEST(wrong_usage_is_named)
 {
     ck_assert_int_eq(READ("one", "--nothing=secret"), RB_INVALID);
-    ck_assert_str_eq(err.text, "\"--nothing\" is no option of try");
+    ck_assert_str_eq(err.text, "\"--nothing\" is no option of try.");
     ck_assert_int_eq(READ("one", "--count", "10"), RB_INVALID);
-    ck_assert_str_eq(err.text, "--count takes a whole number from 1 to 9, not \"10\"");
+    ck_assert_str_eq(err.text, "--count takes a whole number from 1 to 9, not \"10\".");
     ck_assert_int_eq(READ("one", "--text"), RB_INVALID);
-    ck_assert_str_eq(err.text, "--text needs a value: WORD");
+    ck_assert_str_eq(err.text, "--text needs a value: WORD.");
     ck_assert_int_eq(READ("one", "--flag=yes"), RB_INVALID);
     ck_assert_int_eq(READ("one", "-x"), RB_INVALID);
     ck_assert_int_eq(READ("--flag"), RB_INVALID);
-    ck_assert_str_eq(err.text, "an argument is missing: relay-broker try ONE [TWO]");
+    ck_assert_str_eq(err.text, "An argument is missing: relay-broker try ONE [TWO].");
     ck_assert_int_eq(READ("one", "two", "three"), RB_INVALID);
-    ck_assert_str_eq(err.text, "\"three\" is one argument too many for try");
+    ck_assert_str_eq(err.text, "\"three\" is one argument too many for try.");
 }
 END_TEST
 

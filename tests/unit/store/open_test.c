@@ -288,7 +288,7 @@ START_TEST(another_program_with_the_database_open_is_named_as_busy)
     ck_assert_int_eq(pipe(told), 0);
     ck_assert_int_ge(pid = fork(), 0);
     if (pid == 0) { /* locks are a process's: this one must be another */
-        open_must_fail(RB_BUSY, "another program");
+        open_must_fail(RB_BUSY, "Another program");
         _exit(0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);

@@ -163,9 +163,9 @@ START_TEST(a_key_folder_that_others_may_write_in_is_refused)
     RB_CLEANUP_STR struct rb_str sealed = RB_STR_INIT;
     first_start(&sealed);
     ck_assert_int_eq(chmod(keys(), 0770), 0);
-    is_refused(RB_DENIED, rb_str_span(&sealed), "others may write");
+    is_refused(RB_DENIED, rb_str_span(&sealed), "may write");
     ck_assert_int_eq(unlink(key_path()), 0);
-    is_refused(RB_DENIED, (struct rb_span){0}, "others may write");
+    is_refused(RB_DENIED, (struct rb_span){0}, "may write");
     ck_assert_int_ne(access(key_path(), F_OK), 0);
 }
 END_TEST
