@@ -2,10 +2,10 @@
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-build_packages=(gcc meson ninja-build pkg-config python3 libuv1-dev libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev
-  libjansson-dev libsodium-dev libconfuse-dev libsystemd-dev)
+build_packages=(gcc meson ninja-build pkg-config python3 libuv1-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev
+  libjansson-dev libsodium-dev libconfuse-dev)
 run_packages=(curl ca-certificates)
-test_packages=(check strace clang libclang-rt-14-dev python3-venv redis-server openssl iproute2 util-linux)
+test_packages=(check spin strace clang libclang-rt-14-dev python3-venv redis-server openssl iproute2 util-linux)
 
 say() { printf '%s\n' "$*" >&2; }
 

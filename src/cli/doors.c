@@ -7,10 +7,10 @@
 #include <sys/un.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "address.h"
+#include "service.h"
 
 enum { FACES_MAX = 6, ADMIN_MODE = 0600 };
 
@@ -113,6 +113,14 @@ static enum rb_status open_address(struct rb_doors *doors, struct rb_config_door
     return add_opening(doors, door, &address, fd, port, address.path != NULL, err);
 }
 
+static bool is_listening_stream(int fd)
+{
+    int type = 0, listening = 0;
+    socklen_t type_len = sizeof type, listening_len = sizeof listening;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &listening_len) == 0 && listening;
+}
+
 /* The address of a socket that the service manager has bound. */
 static enum rb_status handed_address(int fd, struct rb_address *ret, char path[sizeof(struct sockaddr_un)],
                                      int *ret_port, struct rb_error *err)
@@ -124,7 +132,7 @@ static enum rb_status handed_address(int fd, struct rb_address *ret, char path[s
         struct sockaddr_un un;
     } at = {0};
     socklen_t len = sizeof at - 1;
-    if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || getsockname(fd, &at.any, &len) != 0)
+    if (!is_listening_stream(fd) || getsockname(fd, &at.any, &len) != 0)
         return rb_fail(err, RB_INVALID,
                        "The service manager handed over something that is no listening stream socket.");
     char text[80];
@@ -173,15 +181,16 @@ static enum rb_status take_handed(struct rb_doors *doors, int fd, const char *na
 /* The name of each is its door's (FileDescriptorName=); any other name means the default door. */
 static enum rb_status take_all_handed(struct rb_doors *doors, struct rb_error *err)
 {
-    char **names = NULL;
-    int count = sd_listen_fds_with_names(1, &names);
-    enum rb_status status = RB_OK;
-    for (int i = 0; i < count; i++)
-        if (status == RB_OK)
-            status = take_handed(doors, SD_LISTEN_FDS_START + i, names ? names[i] : NULL, err);
-    for (int i = 0; names && i < count; i++)
-        free(names[i]);
-    free(names);
+    struct rb_service_socket *sockets;
+    size_t count;
+    enum rb_status status = rb_service_sockets(&sockets, &count);
+    if (status == RB_NO_MEMORY)
+        return no_memory(err);
+    if (status != RB_OK)
+        return rb_fail(err, status, "The service manager names sockets that it did not hand over.");
+    for (size_t i = 0; i < count && status == RB_OK; i++)
+        status = take_handed(doors, sockets[i].fd, sockets[i].name, err);
+    rb_service_sockets_free(sockets, count);
     return status;
 }
 

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -14,6 +13,7 @@
 #include "log.h"
 #include "options.h"
 #include "paths.h"
+#include "service.h"
 #include "version.h"
 
 enum {
@@ -57,7 +57,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     daemon->stopping = daemon->face.stopping = true;
-    sd_notify(0, "STOPPING=1");
+    rb_service_tell("STOPPING=1");
     rb_log(RB_LOG_INFO, "run", "Stopping.");
     rb_http_server_drain(daemon->server);
     rb_http_server_drain(daemon->admin_server);
@@ -173,7 +173,7 @@ static void tell_ready(const struct daemon *daemon)
                    daemon->face.doors[i]->name);
     rb_log(RB_LOG_INFO, "run", "ready: version %s, state in %s, process %d.", RB_VERSION, daemon->paths.state,
            (int)getpid());
-    sd_notify(0, "READY=1");
+    rb_service_tell("READY=1");
 }
 
 static void close_daemon(struct daemon *daemon)

@@ -53,6 +53,7 @@ void rb_accept_on_connection(void *arg, struct MHD_Connection *mhd, void **conte
     if (server->accepting == connection)
         server->accepting = NULL;
     server->stats.connections--;
+    rb_exchange_on_closed(connection);
     rb_deadline_stop(connection);
     free(connection);
     *context = NULL;

@@ -39,6 +39,12 @@ void rb_answer_release(struct rb_http_request *request)
     rb_str_free(&request->headers);
 }
 
+void rb_answer_taken(struct rb_http_request *request)
+{
+    request->connection->server->stats.answer_bytes -= request->answer_bytes;
+    request->answer_bytes = 0;
+}
+
 static void send_at_once(int fd, struct rb_span bytes)
 {
     while (bytes.len) {
@@ -109,9 +115,11 @@ static struct MHD_Response *make_response(const struct rb_http_request *request,
 }
 
 /* With a NULL response (a drop, or no memory for it) the connection is closed instead. */
-static void settle(struct rb_http_request *request, int status, struct MHD_Response *response)
+static void settle(struct rb_http_request *request, int status, struct MHD_Response *response, size_t len)
 {
     struct rb_http_server *server = request->connection->server;
+    request->answer_bytes = response ? len : 0;
+    server->stats.answer_bytes += request->answer_bytes;
     if (request->stage == RB_PARKED) {
         rb_list_remove(&request->node);
         rb_list_push(&server->answered, &request->node);
@@ -139,7 +147,7 @@ void rb_http_answer(struct rb_http_request *request, int status, const char *con
             response = make_response(request, content_type, bytes, body.len);
         }
     }
-    settle(request, status, response);
+    settle(request, status, response, body.len);
 }
 
 void rb_http_answer_str(struct rb_http_request *request, int status, const char *content_type, struct rb_str *body)
@@ -151,14 +159,14 @@ void rb_http_answer_str(struct rb_http_request *request, int status, const char 
     else {
         size_t len = body->len;
         char *bytes = rb_str_steal(body);
-        settle(request, status, make_response(request, content_type, bytes, len));
+        settle(request, status, make_response(request, content_type, bytes, len), len);
     }
     rb_str_free(body);
 }
 
 void rb_http_drop(struct rb_http_request *request)
 {
-    settle(request, 0, NULL);
+    settle(request, 0, NULL, 0);
 }
 
 void rb_http_answer_json(struct rb_http_request *request, int status, json_t *tree)

@@ -12,6 +12,9 @@
  * once. */
 enum { SETTLE_MS = 1000 };
 
+/* For a large answer to be taken while others wait for room to be answered. */
+enum { TAKE_MS = 5000, LARGE_BYTES = 65536, LOOK_EVERY_MS = 100 };
+
 static int64_t due_of(const struct rb_list *list)
 {
     return rb_list_empty(list) ? INT64_MAX : RB_CONTAINER(list->next, struct rb_http_connection, node)->due_ms;
@@ -114,4 +117,24 @@ void rb_deadline_on_timer(struct rb_timer *timer)
         rb_timer_set(rb_loop_clock(server->loop), timer, server->now_ms);
     else
         arm(server);
+}
+
+/* All that are due long enough are cut: one after the other would keep those who do take their answers waiting. */
+bool rb_http_has_answer_room(struct rb_http_server *server)
+{
+    if (server->stats.answer_bytes < server->limits.answer_bytes)
+        return true;
+    int64_t now_ms = rb_clock_now_ms(rb_loop_clock(server->loop));
+    if (now_ms - server->room_looked_ms < LOOK_EVERY_MS)
+        return false;
+    server->room_looked_ms = now_ms;
+    RB_LIST_EACH_SAFE (&server->idle, node) {
+        struct rb_http_connection *connection = RB_CONTAINER(node, struct rb_http_connection, node);
+        const struct rb_http_request *request = connection->request;
+        if (now_ms - (connection->due_ms - server->limits.idle_ms) < TAKE_MS)
+            break;
+        if (request && request->answer_bytes >= LARGE_BYTES)
+            cut(connection, false);
+    }
+    return false;
 }

@@ -208,19 +208,31 @@ enum MHD_Result rb_exchange_on_request(void *server, struct MHD_Connection *mhd,
     return on_whole(request);
 }
 
+static void forget(struct rb_http_request *request)
+{
+    request->connection->request = NULL;
+    rb_list_remove(&request->node);
+    if (request->response)
+        MHD_destroy_response(request->response);
+    rb_answer_release(request);
+    rb_answer_taken(request);
+    free(request);
+}
+
 void rb_exchange_on_completed(void *server, struct MHD_Connection *mhd, void **context,
                               enum MHD_RequestTerminationCode code)
 {
     struct rb_http_request *request = *context;
     if (!request)
         return;
-    struct rb_http_connection *connection = request->connection;
-    connection->request = NULL;
-    rb_deadline_idle(connection);
-    rb_list_remove(&request->node);
-    if (request->response)
-        MHD_destroy_response(request->response);
-    rb_answer_release(request);
-    free(request);
+    rb_deadline_idle(request->connection);
+    forget(request);
     *context = NULL;
+}
+
+/* The library completes no request whose query has more arguments than it has memory for. */
+void rb_exchange_on_closed(struct rb_http_connection *connection)
+{
+    if (connection->request)
+        forget(connection->request);
 }

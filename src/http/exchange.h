@@ -47,8 +47,10 @@ struct rb_http_connection {
     struct rb_http_peer peer;
     int fd;
     bool uid_known, admitted;
-    bool watched; /* in the server's own epoll set, for EPOLLRDHUP */
-    bool struck;  /* its deadline has passed once: see deadline.c */
+    /* For EPOLLRDHUP: a parked request wants to hear of it; the socket is in the server's own epoll set; and has not
+     * fired since it was armed. */
+    bool watched, in_watch, armed;
+    bool struck; /* its deadline has passed once: see deadline.c */
     size_t struck_bytes;
 };
 
@@ -65,6 +67,7 @@ struct rb_http_request {
     struct rb_verdict verdict; /* of the router, said when the body is whole so that the connection can stay */
     struct rb_span params[RB_ROUTE_PARAMS];
     size_t arrived_bytes;           /* of the body, kept or not */
+    size_t answer_bytes;            /* counted in the server's, until the answer is taken */
     const char *method_at, *uri_at; /* where the library has them: for the guard's look at the raw header block */
     enum rb_http_method method;
     enum rb_exchange_stage stage;
@@ -95,7 +98,8 @@ struct rb_http_server {
     struct rb_list parked;                   /* parked and watched */
     struct rb_list answered;                 /* to be resumed by the next flush */
     struct rb_http_connection *accepting;
-    int64_t now_ms; /* of this run */
+    int64_t now_ms;         /* of this run */
+    int64_t room_looked_ms; /* when callers that take no answer were looked for */
     bool running, handed, draining, accept_paused, freed;
 };
 
@@ -105,6 +109,8 @@ enum MHD_Result rb_exchange_on_request(void *server, struct MHD_Connection *mhd,
                                        const char *version, const char *data, size_t *data_len, void **context);
 void rb_exchange_on_completed(void *server, struct MHD_Connection *mhd, void **context,
                               enum MHD_RequestTerminationCode code);
+/* The connection is about to be freed: a request that was not completed goes with it. */
+void rb_exchange_on_closed(struct rb_http_connection *connection);
 /* Words a refusal as the request's face does. The request is answered after it. */
 void rb_exchange_refuse(struct rb_http_request *request, struct rb_verdict verdict);
 
@@ -130,6 +136,8 @@ void rb_deadline_on_timer(struct rb_timer *timer);
 /* --- answer.c --- */
 /* Forgets what the answer needs no more: body and headers. */
 void rb_answer_release(struct rb_http_request *request);
+/* The answer was sent, or its connection has ended. */
+void rb_answer_taken(struct rb_http_request *request);
 /* Writes an answer without a body to the socket, where no request is known that could be answered. */
 void rb_answer_bare(int fd, int status);
 

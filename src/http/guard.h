@@ -2,7 +2,8 @@
  *
  * libmicrohttpd is lenient: it takes two Hosts, folded lines, NULs, bare line feeds and spaces before the colon without
  * a word. It writes NULs over the separators of the header block but leaves the rest of it where it was, so the guard
- * walks the block beside the parsed headers: whatever is not exactly "name ':' space value CR LF" does not line up. */
+ * walks the block beside the parsed headers: whatever is not exactly "name ':' space value CR LF" does not line up. Only
+ * a NUL before a bare line feed, or a colon in the last line, cannot be told from a CR; it means the same then. */
 #ifndef RB_GUARD_H
 #define RB_GUARD_H
 

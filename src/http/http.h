@@ -36,7 +36,8 @@ struct rb_span rb_http_header(const struct rb_http_request *request, const char 
 /* The bearer of Authorization, or empty. */
 struct rb_span rb_http_bearer(const struct rb_http_request *request);
 struct rb_span rb_http_body(const struct rb_http_request *request);
-/* A field of an application/x-www-form-urlencoded body, decoded into `out`; false when missing or badly encoded. */
+/* A field of an application/x-www-form-urlencoded body, decoded into `out`; false when missing or badly encoded, or out
+ * of memory: then `out` has failed. */
 bool rb_http_form(const struct rb_http_request *request, const char *name, struct rb_str *out);
 const struct rb_http_peer *rb_http_peer(const struct rb_http_request *request);
 /* The door it came through: the `door` given to rb_http_listen. */

@@ -128,6 +128,7 @@ bool rb_http_form(const struct rb_http_request *request, const char *name, struc
             continue;
         RB_CLEANUP_FREE char *decoded = malloc(value.len + 1);
         size_t len = 0;
+        out->failed = !decoded;
         if (!decoded || !rb_percent_decode(value, RB_DECODE_PLUS | RB_DECODE_CONTROLS, decoded, &len))
             return false;
         rb_str_append(out, decoded, len);

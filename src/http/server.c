@@ -10,23 +10,30 @@
 #include "peer.h"
 
 enum {
-    RUNS_A_TURN = 8, /* the sockets of others get their turn after so many runs of the library */
+    RUNS_A_TURN = 8, /* the sockets of others get their turn after so many runs of the library, */
+    TURN_MS = 4,     /* and what waits for the tick's end after so long */
     GONE_A_TURN = 256,
     LAST_RUNS = 64,           /* for answers to leave before the server is freed */
     ANSWER_HEAD_BYTES = 1024, /* the library keeps the head of the answer beside that of the request */
 };
 
-/* Runs the library until it waits for its sockets. It does so with pipelined requests as with resumed ones. */
+/* Runs the library until it waits for its sockets and nothing more comes from there: who was answered a moment ago asks
+ * again while others are served, and the more requests one tick has, the fewer commits there are. The library waits for
+ * its sockets with neither pipelined requests nor resumed ones. */
 void rb_server_run(struct rb_http_server *server)
 {
     struct rb_clock *clock = rb_loop_clock(server->loop);
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
-    bool waits = true;
+    bool waits = true, again = true;
+    int64_t until_ms = rb_clock_now_ms(clock) + TURN_MS;
     server->running = true;
-    for (int i = 0; i < RUNS_A_TURN && waits && wait_ms == 0; i++) {
+    for (int i = 0; i < RUNS_A_TURN && again; i++) {
+        uint64_t before = server->stats.requests;
         server->now_ms = rb_clock_now_ms(clock);
         MHD_run(server->daemon);
         waits = MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES;
+        again = (waits && wait_ms == 0) || server->stats.requests != before;
+        again = again && rb_clock_now_ms(clock) < until_ms;
     }
     server->running = false;
     if (waits && !server->freed)
@@ -57,16 +64,18 @@ static void tell_gone(struct rb_http_request *request)
 
 static void watch(struct rb_http_connection *connection)
 {
+    connection->watched = true;
+    if (connection->armed)
+        return;
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = connection};
-    if (epoll_ctl(connection->server->watch_fd, EPOLL_CTL_ADD, connection->fd, &event) == 0)
-        connection->watched = true;
+    int operation = connection->in_watch ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(connection->server->watch_fd, operation, connection->fd, &event) == 0)
+        connection->in_watch = connection->armed = true;
 }
 
+/* It stays in the epoll set for the next request, until its socket is closed: two system calls less a request. */
 static void unwatch(struct rb_http_connection *connection)
 {
-    if (!connection->watched)
-        return;
-    epoll_ctl(connection->server->watch_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     connection->watched = false;
 }
 
@@ -76,8 +85,12 @@ static void on_watch(uv_poll_t *poll, int status, int events)
     struct epoll_event seen[GONE_A_TURN];
     int count = epoll_wait(server->watch_fd, seen, GONE_A_TURN, 0);
     /* Connections are freed in runs of the library only, so the pointers stay good here. */
-    for (int i = 0; i < count; i++)
-        tell_gone(((struct rb_http_connection *)seen[i].data.ptr)->request);
+    for (int i = 0; i < count; i++) {
+        struct rb_http_connection *connection = seen[i].data.ptr;
+        connection->armed = false;
+        if (connection->watched)
+            tell_gone(connection->request);
+    }
 }
 
 bool rb_http_flush(struct rb_http_server *server)
@@ -85,6 +98,12 @@ bool rb_http_flush(struct rb_http_server *server)
     if (server->running)
         return false;
     server->handed = false;
+    /* What this tick's effects did not answer waits. What the run below hands over is not there yet: its own tick may
+     * answer it. */
+    for (struct rb_list *node; (node = rb_list_pop(&server->fresh));) {
+        rb_list_push(&server->parked, node);
+        watch(RB_CONTAINER(node, struct rb_http_request, node)->connection);
+    }
     bool any = false;
     for (struct rb_list *node; (node = rb_list_pop(&server->answered)); any = true) {
         struct rb_http_connection *connection = RB_CONTAINER(node, struct rb_http_request, node)->connection;
@@ -93,10 +112,6 @@ bool rb_http_flush(struct rb_http_server *server)
     }
     if (any)
         rb_server_run(server);
-    for (struct rb_list *node; (node = rb_list_pop(&server->fresh));) {
-        rb_list_push(&server->parked, node);
-        watch(RB_CONTAINER(node, struct rb_http_request, node)->connection);
-    }
     return server->handed;
 }
 

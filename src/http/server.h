@@ -19,8 +19,9 @@ struct rb_http_limits {
     size_t buffered_body_bytes; /* of all requests together, default 256 MiB: above, 503 with Retry-After */
     int64_t arrive_ms;          /* for a request to arrive, from its first byte; default 10000 */
     int64_t idle_ms;            /* a connection without a request; default 75000 */
+    size_t answer_bytes;        /* of answers that callers have not taken yet; default 256 MiB */
 };
-#define RB_HTTP_LIMITS_DEFAULT ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000})
+#define RB_HTTP_LIMITS_DEFAULT ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000, (size_t)256 << 20})
 
 struct rb_http_server;
 
@@ -58,8 +59,12 @@ struct rb_http_stats {
     uint64_t requests, refused, connections_total;
     unsigned connections, parked;
     size_t buffered_body_bytes;
+    size_t answer_bytes; /* not taken yet */
 };
 void rb_http_server_stats(const struct rb_http_server *server, struct rb_http_stats *ret);
+
+/* Whether a large answer may be made now. If not, who has not taken one for some seconds is cut, so that it may soon. */
+bool rb_http_has_answer_room(struct rb_http_server *server);
 
 /* Refuses new requests with 503, calls `gone` for parked ones. */
 void rb_http_server_drain(struct rb_http_server *server);

@@ -12,6 +12,7 @@ int main(void)
     SRunner *runner = srunner_create(options_suite());
     srunner_add_suite(runner, paths_suite());
     srunner_add_suite(runner, address_suite());
+    srunner_add_suite(runner, service_suite());
     srunner_add_suite(runner, config_suite());
     srunner_add_suite(runner, import_suite());
     srunner_add_suite(runner, text_suite());

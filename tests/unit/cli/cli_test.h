@@ -8,6 +8,7 @@
 
 Suite *options_suite(void);
 Suite *paths_suite(void);
+Suite *service_suite(void);
 Suite *address_suite(void);
 Suite *config_suite(void);
 Suite *import_suite(void);
