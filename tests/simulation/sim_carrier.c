@@ -224,10 +224,33 @@ static void note_rotation(struct flight *flight)
 {
     if (flight->answer.status != 200)
         return;
-    if (flight->is_refresh || path_begins(flight, "/auth/login"))
-        flight->world->lost_rotation = true;
-    if (path_begins(flight, "/auth/login"))
-        flight->world->orphan_chains++;
+    struct world *world = flight->world;
+    bool login = path_begins(flight, "/auth/login");
+    if (flight->is_refresh || login)
+        world->lost_rotation = true;
+    world->lost_refreshes += flight->is_refresh;
+    if (login)
+        world->orphan_chains += world->config.pairs ? 2 : 1;
+}
+
+/* What a relay answers that was asked for two chains. */
+static void add_second_chain(struct flight *flight)
+{
+    static const char none[] = "\"refresh_token_secondary\":null";
+    struct world *world = flight->world;
+    const char *found = memmem(flight->answer.body.at, flight->answer.body.len, none, sizeof none - 1);
+    if (!found)
+        abort();
+    RB_CLEANUP_FREE char *token = world_foreign_login(world, rb_str_span(&flight->body));
+    RB_CLEANUP_STR struct rb_str body = RB_STR_INIT;
+    size_t before = (size_t)(found - flight->answer.body.at);
+    rb_str_add_span(&body, (struct rb_span){flight->answer.body.at, before});
+    rb_str_addf(&body, "\"refresh_token_secondary\":\"%s\"", token);
+    rb_str_add_span(&body,
+                    (struct rb_span){found + sizeof none - 1, flight->answer.body.len - before - sizeof none + 1});
+    rb_str_free(&flight->answer.body);
+    flight->answer.body = body;
+    body = RB_STR_INIT;
 }
 
 /* The relay gets the request. True: its answer is in flight->answer. */
@@ -246,7 +269,13 @@ static bool execute(struct flight *flight)
     flight->executed = true;
     rb_str_free(&flight->answer.body);
     flight->answer = (struct rb_model_answer){0};
-    return rb_model_request(world->model, &request, &flight->answer, on_poll_ready, flight, &flight->poll);
+    bool answered = rb_model_request(world->model, &request, &flight->answer, on_poll_ready, flight, &flight->poll);
+    if (answered && flight->answer.status == 200 && path_begins(flight, "/auth/login")) {
+        world->logins_granted++;
+        if (world->config.pairs)
+            add_second_chain(flight);
+    }
+    return answered;
 }
 
 /* The broker hears how its exchange ended. */
@@ -354,10 +383,7 @@ static void on_flight_timer(struct rb_timer *timer)
                     path_begins(flight, "/messages/") ? " " : "",
                     path_begins(flight, "/messages/") ? (int)flight->answer.body.len : 0, flight->answer.body.at);
         uint64_t slots = world->slot_writes;
-        if (path_begins(flight, "/auth/login") && flight->answer.status == 200) {
-            world->login_granted = true;
-            world->login_granted_ms = world->now_ms;
-        }
+        world->login_granted |= path_begins(flight, "/auth/login") && flight->answer.status == 200;
         end_exchange(flight, RB_DELIVERY_ANSWER);
         /* Died with the answer in its hands, before the slot was written. */
         if (world->dead && world->slot_writes == slots)

@@ -35,7 +35,7 @@ struct sim_vfs {
     struct rb_random *random;
     bool (*op)(void *arg);
     void *arg;
-    bool dead, full, fail_sync;
+    bool dead, full, copies, fail_sync;
     struct disk_file files[FILES];
 };
 
@@ -145,7 +145,8 @@ static int io_write(sqlite3_file *base, const void *bytes, int len, sqlite3_int6
     struct open_file *open = (struct open_file *)base;
     if (!alive(open->vfs))
         return SQLITE_IOERR_WRITE;
-    if (open->vfs->full && (size_t)offset + (size_t)len > open->file->now.len)
+    bool grows = (size_t)offset + (size_t)len > open->file->now.len;
+    if (open->vfs->full && (grows || open->vfs->copies))
         return SQLITE_FULL;
     pending_add(open->file, offset, bytes, (size_t)len);
     content_write(&open->file->now, offset, bytes, (size_t)len);
@@ -383,6 +384,11 @@ void sim_vfs_revive(struct sim_vfs *vfs)
 void sim_vfs_set_full(struct sim_vfs *vfs, bool full)
 {
     vfs->full = full;
+}
+
+void sim_vfs_set_copies(struct sim_vfs *vfs)
+{
+    vfs->copies = true;
 }
 
 void sim_vfs_fail_sync(struct sim_vfs *vfs)

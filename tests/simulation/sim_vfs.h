@@ -21,6 +21,8 @@ void sim_vfs_revive(struct sim_vfs *vfs);
 
 /* Writes that would grow a file fail with SQLITE_FULL. */
 void sim_vfs_set_full(struct sim_vfs *vfs, bool full);
+/* A file system that writes nothing in place: on a full disk what is overwritten needs room too. */
+void sim_vfs_set_copies(struct sim_vfs *vfs);
 /* The next sync fails with an I/O error (outcome unknown). */
 void sim_vfs_fail_sync(struct sim_vfs *vfs);
 /* A copy of all files as they are on disk now, to be restored later: a backup of the state folder (R3). */

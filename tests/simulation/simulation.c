@@ -1,16 +1,18 @@
 /* Simulation: callers and readers on one host, foreign publishers, a relay, a disk and a network that fail, all decided
  * by a seed; after every step the promises P1–P5 are checked against what the model relay knows.
  *
- *     simulation [--seeds N] [--first N] [--seed N] [--quiet]
+ *     simulation [--seeds N] [--first N] [--jobs N] [--seed N]
  *
- * `--seed N` replays one with a trace. Prints faults and crashes per state; a state never hit fails a run of 500 seeds
- * or more. */
+ * `--seed N` replays one with a trace. Prints faults, crashes per state and every transition (coverage.h); a state never
+ * hit fails a run of 500 seeds or more, a transition never made one of 2,000 or more. */
 #include <getopt.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "coverage.h"
 #include "log.h"
+#include "logins.h"
 #include "plants.h"
 #include "world.h"
 
@@ -26,6 +28,7 @@ struct post {
     int64_t outbox_id;
     enum answer answer;
     bool committed; /* an answer said so */
+    bool expires;
     char message_id[64];
 };
 
@@ -56,8 +59,9 @@ struct reader {
 
 struct run {
     struct world *world;
-    struct rb_account *account;
-    bool logout_asked, logged_out, keep_password, disk_full;
+    struct logins logins;
+    bool disk_full, was_read_only;
+    struct coverage_watch watch;
     struct post posts[POSTS_MAX];
     int post_count;
     struct rb_list calls;
@@ -69,9 +73,10 @@ struct run {
 };
 
 /* Where the crashes and faults fell, over all seeds. */
-static struct {
-    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, logged_out, graceful,
-        relay_restarts, revoked_upstream, posts, messages, requests, boots, crashes, lost_logins;
+static struct hits {
+    uint64_t chain[7], queued, sending, unknown, polling, parked, disk_full, io_error, graceful, relay_restarts,
+        revoked_upstream, logins, logouts, imports, restored, read_only, spare_rests, posts, messages, requests, boots,
+        crashes, lost_logins;
 } hits;
 static const char *const chain_states[] = {"active", "rotating", "uncertain", "dead", "revoking", "revoked", "held"};
 
@@ -136,6 +141,12 @@ static int post_of(struct run *run, int topic, int index)
 
 /* --- posting --- */
 
+static bool may_end_unsent(const struct run *run, const struct post *post, const struct rb_post_view *view)
+{
+    return view->state == RB_POST_EXPIRED ? post->expires
+                                          : view->state == RB_POST_REFUSED && view->status == 403 && run->was_read_only;
+}
+
 static void on_post_done(struct rb_post_wait *wait, enum rb_status committed, const struct rb_post_view *view)
 {
     struct post_call *call = RB_CONTAINER(wait, struct post_call, wait);
@@ -155,8 +166,9 @@ static void on_post_done(struct rb_post_wait *wait, enum rb_status committed, co
                 world_fail(run->world, "P3: post %d was answered with another message's id", call->post);
         } else if (view->state == RB_POST_REFUSED || view->state == RB_POST_EXPIRED) {
             post->answer = ANSWER_REFUSED;
-            world_fail(run->world, "P3: post %d ended as %s (%d)", call->post, rb_post_state_text(view->state),
-                       view->status);
+            if (!may_end_unsent(run, post, view))
+                world_fail(run->world, "P3: post %d ended as %s (%d)", call->post, rb_post_state_text(view->state),
+                           view->status);
         } else {
             post->answer = ANSWER_202;
             post->committed = true;
@@ -169,7 +181,7 @@ static void on_post_done(struct rb_post_wait *wait, enum rb_status committed, co
 
 static void act_post(struct run *run)
 {
-    if (run->post_count == POSTS_MAX || !run->world->up || run->logged_out)
+    if (run->post_count == POSTS_MAX || !run->world->up || run->logins.logged_out)
         return;
     int number = run->post_count++;
     struct post *post = &run->posts[number];
@@ -177,11 +189,14 @@ static void act_post(struct run *run)
     char payload[32];
     snprintf(payload, sizeof payload, "{\"p\":%d}", number);
     struct rb_post request = {
-        .account = run->account,
+        .account = run->logins.account,
         .topic = rb_span_of(topic_name[post->topic]),
         .payload = rb_span_of(payload),
         .door = "default",
     };
+    post->expires = world_chance(run->world, 60);
+    if (post->expires)
+        request.expires_wall_ms = rb_clock_wall_ms(&run->world->host.clock) + world_between(run->world, 1, 60 * 1000);
     struct rb_error err = {0};
     bool repeated;
     enum rb_status status = rb_outbox_add(run->world->broker->outbox, &request, &post->outbox_id, &repeated, &err);
@@ -290,7 +305,7 @@ static void on_poll_done(struct rb_poll *poll, enum rb_status status, const stru
 static void act_poll(struct run *run, struct reader *reader)
 {
     struct world *world = run->world;
-    if (!world->up || reader->polling || run->logged_out)
+    if (!world->up || reader->polling || run->logins.logged_out)
         return;
     struct rb_session *session = NULL;
     struct rb_error err = {0};
@@ -299,8 +314,8 @@ static void act_poll(struct run *run, struct reader *reader)
     if (!session) {
         if (reader->has_session)
             world_fail(world, "a committed session is gone");
-        if (rb_session_open(world->broker->sessions, run->account, "default", 1000, RB_SPAN("user"), &session, &err) !=
-            RB_OK)
+        if (rb_session_open(world->broker->sessions, run->logins.account, "default", 1000, RB_SPAN("user"), &session,
+                            &err) != RB_OK)
             return;
         memcpy(reader->session, rb_session_id(session), sizeof reader->session);
         world_end_tick(world);
@@ -319,7 +334,7 @@ static void act_poll(struct run *run, struct reader *reader)
     reader->lose_answer = world_chance(world, 150);
     reader->poll = (struct rb_poll){
         .session = session,
-        .account = run->account,
+        .account = run->logins.account,
         .topics = topics,
         .topic_count = TOPICS,
         .timeout_ms = world_between(world, 1, 60) * 1000,
@@ -344,7 +359,7 @@ static void note_subscriptions(struct run *run)
         for (int t = 0; t < TOPICS; t++) {
             struct reading *reading = &run->readers[r].topics[t];
             struct rb_topic *topic =
-                rb_topic_find(world->broker->topics, rb_account_id(run->account), rb_span_of(topic_name[t]));
+                rb_topic_find(world->broker->topics, rb_account_id(run->logins.account), rb_span_of(topic_name[t]));
             if (reading->begun || !run->readers[r].polling || !topic || !rb_inbox_anchored(world->broker->inbox, topic))
                 continue;
             learn_ids(run);
@@ -361,12 +376,7 @@ static void check(struct run *run)
     if (world->fault.set || !world->up)
         return;
     note_subscriptions(run);
-    if (run->logged_out) {
-        struct rb_span token;
-        uint64_t serial;
-        if (rb_account_access(run->account, &token, &serial) != RB_DENIED)
-            world_fail(world, "P5: an access token was handed out after the logout");
-    }
+    logins_look(&run->logins);
 }
 
 static void step_for(struct run *run, int64_t ms)
@@ -399,22 +409,10 @@ static void boot(struct run *run)
         world_boot(world);
     if (!world->up)
         return;
-    run->account = rb_account_by_name(world->broker->accounts, RB_SPAN("main"));
-    if (!run->account) {
+    run->logins.account = rb_account_by_name(world->broker->accounts, RB_SPAN("main"));
+    if (!run->logins.account) {
         world_fail(world, "P2: the account is gone after a restart");
         return;
-    }
-    /* The host may have died between the logout's commit and its answer. */
-    if (run->logout_asked && rb_account_state(run->account) == RB_ACCOUNT_LOGGED_OUT)
-        run->logged_out = true;
-}
-
-static void on_logged_out(void *arg, enum rb_status status, const struct rb_error *err, struct rb_account *account)
-{
-    struct run *run = arg;
-    if (status == RB_OK && world_leaves(run->world)) {
-        run->logged_out = true;
-        world_trace(run->world, "logged out");
     }
 }
 
@@ -437,13 +435,32 @@ static void act_weather(struct run *run)
         rb_model_restart(world->model);
         hits.relay_restarts++;
     }
-    if (run->keep_password && world_chance(world, 80)) {
-        world_trace(world, "an administrator revokes every chain");
-        rb_model_revoke_all(world->model, "user");
-        hits.revoked_upstream++;
+    if (run->logins.keeps_password && world_chance(world, 80)) {
+        if (run->logins.busy_administrator && world_chance(world, 300))
+            logins_change_password(&run->logins);
+        logins_revoke_upstream(&run->logins);
     }
+    bool read_only = world_chance(world, 30);
+    if (read_only || run->was_read_only)
+        rb_model_user(world->model, "user", run->logins.password, read_only ? "read" : "");
+    run->was_read_only |= read_only;
+    hits.read_only += read_only;
     rb_model_waiter_gap(world->model, world_chance(world, 500));
     rb_model_waiter_shuffle(world->model, world_chance(world, 500) ? 200 : 0);
+}
+
+static void act_login(struct run *run, int64_t choice)
+{
+    struct world *world = run->world;
+    struct logins *logins = &run->logins;
+    bool none = rb_account_state(logins->account) != RB_ACCOUNT_ACTIVE;
+    if (choice < 98 && (!none || logins->busy_administrator) &&
+        world_chance(world, logins->busy_administrator ? 150 : 60))
+        logins_log_out(logins);
+    else if (choice == 98 && logins->busy_administrator && world_chance(world, none ? 600 : 250))
+        logins_log_in_again(logins);
+    else if (choice == 99 && logins->busy_administrator && world_chance(world, 300))
+        logins_import(logins);
 }
 
 static void act(struct run *run)
@@ -481,11 +498,8 @@ static void act(struct run *run)
             world_stop(world);
             forget_calls(run);
         }
-    } else if (choice < 98 && world->up && !run->logged_out && world_chance(world, 60)) {
-        struct rb_error err;
-        rb_account_logout(run->account, on_logged_out, run, &err);
-        run->logout_asked = true;
-        hits.logged_out++;
+    } else if (world->up) {
+        act_login(run, choice);
     }
     if (world->up) {
         world_end_tick(world);
@@ -499,13 +513,10 @@ static void act(struct run *run)
 static bool settled(struct run *run)
 {
     struct world *world = run->world;
-    if (!world->up)
+    if (!world->up || !logins_settled(&run->logins))
         return false;
-    if (run->logged_out) {
-        size_t tokens, chains;
-        rb_model_live_tokens(world->model, "user", &tokens, &chains);
-        return chains <= world->orphan_chains;
-    }
+    if (run->logins.logged_out)
+        return true;
     struct rb_outbox_stats outbox;
     rb_outbox_stats(world->broker->outbox, &outbox);
     if (outbox.queued + outbox.sending + outbox.unknown > 0)
@@ -535,7 +546,8 @@ static void settle(struct run *run)
         boot(run);
         if (world->fault.set || settled(run))
             return;
-        if (!run->logged_out && rb_account_state(run->account) == RB_ACCOUNT_LOGIN_REQUIRED)
+        if (!run->logins.logged_out && rb_account_state(run->logins.account) == RB_ACCOUNT_LOGIN_REQUIRED &&
+            logins_settled(&run->logins))
             return;
         for (int r = 0; r < READERS; r++)
             if (run->readers[r].has_session)
@@ -548,29 +560,16 @@ static void settle(struct run *run)
         rb_outbox_stats(world->broker->outbox, &outbox);
         world_fail(world,
                    "%s: an hour of calm did not settle everything (outbox %lld queued, %lld sending, %lld unknown)",
-                   run->logged_out ? "P5" : "P3/P4", (long long)outbox.queued, (long long)outbox.sending,
+                   logins_settled(&run->logins) ? "P3/P4" : "P5", (long long)outbox.queued, (long long)outbox.sending,
                    (long long)outbox.unknown);
     }
-}
-
-static void check_login(struct run *run)
-{
-    struct world *world = run->world;
-    if (run->logged_out)
-        return;
-    if (rb_account_state(run->account) == RB_ACCOUNT_ACTIVE)
-        return;
-    hits.lost_logins++;
-    if (run->keep_password)
-        world_fail(world, "P2: the login is lost although the password is kept");
-    else if (!world->lost_rotation)
-        world_fail(world, "P2: the login is lost although no rotation's answer was");
 }
 
 static void check_posts(struct run *run)
 {
     struct world *world = run->world;
-    bool lost_login = rb_account_state(run->account) != RB_ACCOUNT_ACTIVE;
+    bool lost_login = rb_account_state(run->logins.account) != RB_ACCOUNT_ACTIVE;
+    hits.lost_logins += lost_login;
     int last[TOPICS] = {-1, -1, -1};
     int copies[POSTS_MAX] = {0};
     learn_ids(run);
@@ -587,14 +586,14 @@ static void check_posts(struct run *run)
         }
     for (int number = 0; number < run->post_count; number++) {
         const struct post *post = &run->posts[number];
-        if (post->committed && copies[number] == 0 && !lost_login)
+        struct rb_post_view view;
+        bool known = rb_outbox_view(world->broker->outbox, post->outbox_id, &view) == RB_OK;
+        if (post->committed && copies[number] == 0 && !lost_login && !(known && may_end_unsent(run, post, &view)))
             world_fail(world, "P3: post %d was answered %s and is nowhere", number,
                        post->answer == ANSWER_201 ? "201" : "202");
         if (post->answer == ANSWER_FAILED && copies[number] > 0)
             world_fail(world, "post %d was answered as failed, but it was sent", number);
-        struct rb_post_view view;
-        if (copies[number] > 1 && rb_outbox_view(world->broker->outbox, post->outbox_id, &view) == RB_OK &&
-            !view.maybe_duplicate)
+        if (copies[number] > 1 && known && !view.maybe_duplicate)
             world_fail(world, "post %d is stored %d times and not marked", number, copies[number]);
     }
 }
@@ -611,11 +610,61 @@ static void run_free(struct run *run)
     hits.posts += (uint64_t)run->post_count;
     for (int t = 0; t < TOPICS; t++)
         hits.messages += (uint64_t)run->id_count[t];
+    hits.logins += run->logins.logins;
+    hits.logouts += run->logins.logouts;
+    hits.imports += run->logins.imports;
+    hits.revoked_upstream += run->logins.revoked_upstream;
+    hits.restored += run->logins.restored;
+    hits.spare_rests += run->logins.spare_rests;
+    coverage_watch(NULL);
     if (world->up)
         world_crash(world);
     forget_calls(run);
     world_free(world);
     free(run);
+}
+
+/* R3, when all else has been checked: posts and places go back with the copy. */
+static void restore(struct run *run)
+{
+    struct world *world = run->world;
+    if (world->up)
+        act_crash(run);
+    logins_restore(&run->logins);
+    boot(run);
+    for (int minute = 0; minute < 20 && !world->fault.set; minute++) {
+        step_for(run, 60 * 1000);
+        boot(run);
+        if (!world->fault.set) {
+            struct rb_span token;
+            uint64_t serial;
+            rb_account_access(run->logins.account, &token, &serial);
+            world_end_tick(world);
+        }
+    }
+    if (!world->fault.set)
+        logins_check_restored(&run->logins);
+}
+
+/* --- what the coverage hears --- */
+
+static void on_chain_moves(void *arg, long long chain, const char *from, const char *to)
+{
+    struct run *run = arg;
+    logins_chain_moves(&run->logins, chain, to);
+}
+
+static void on_event(void *arg, const char *kind)
+{
+    struct run *run = arg;
+    if (strcmp(kind, "foreign_use") == 0 && !run->logins.may_be_foreign)
+        world_fail(run->world, "R4: nobody else used the token, and the broker says so");
+}
+
+static void on_illegal(void *arg, const char *text)
+{
+    struct run *run = arg;
+    world_fail(run->world, "%s", text);
 }
 
 /* One seed; true when every promise held. */
@@ -629,26 +678,33 @@ static bool run_seed(uint64_t seed, FILE *trace, char *ret_fault, size_t room)
     config.flavour = seed % 2 ? RB_FLAVOUR_VALKEY : RB_FLAVOUR_MEMORY;
     config.access_token_s = seed % 3 ? 600 : 60;
     config.rate_limits = seed % 5 != 0;
+    config.pairs = seed % 7 < 3;
     plant_into(&config);
     struct world *world = run->world = world_new(&config);
     world->on_death = note_crash;
     world->on_death_arg = run;
+    run->watch = (struct coverage_watch){on_chain_moves, on_event, on_illegal, run};
+    coverage_watch(&run->watch);
     rb_list_init(&run->calls);
-    run->keep_password = seed % 4 < 2;
+    run->logins.busy_administrator = seed % 11 < 4;
     for (int r = 0; r < READERS; r++) {
         run->readers[r].run = run;
         run->readers[r].uses_since = r == 1;
         new_connection(&run->readers[r]);
     }
     world_boot(world);
-    run->account = world_login(world, "main", "user", run->keep_password);
-    if (!run->account)
+    if (!logins_begin(&run->logins, world, seed % 4 < 2))
         world_fail(world, "the first login failed");
+    int64_t copy_at = seed % 9 == 0 ? world_between(world, 0, ACTIONS - 1) : -1;
     for (int i = 0; i < ACTIONS && !world->fault.set; i++) {
+        if (i == copy_at)
+            logins_copy(&run->logins);
         act(run);
         check(run);
-        int64_t pause = world_chance(world, 30) ? world_between(world, 0, 900 * 1000) : world_between(world, 0, 8000);
-        if (run->account)
+        /* A commit that finds no room is tried again twice a second, and a thousand times shows no more than ten do. */
+        int64_t longest = run->disk_full ? 20 * 1000 : 900 * 1000;
+        int64_t pause = world_chance(world, 30) ? world_between(world, 0, longest) : world_between(world, 0, 8000);
+        if (run->logins.account)
             step_for(run, pause);
         if (!world->up && !world->fault.set) {
             step_for(run, world_between(world, 0, 5000));
@@ -658,9 +714,11 @@ static bool run_seed(uint64_t seed, FILE *trace, char *ret_fault, size_t room)
     if (!world->fault.set)
         settle(run);
     if (!world->fault.set)
-        check_login(run);
-    if (!world->fault.set && !run->logged_out)
+        logins_check(&run->logins);
+    if (!world->fault.set && !run->logins.logged_out)
         check_posts(run);
+    if (!world->fault.set && world->backup)
+        restore(run);
     bool held = !world->fault.set;
     snprintf(ret_fault, room, "%s", world->fault.text);
     run_free(run);
@@ -690,7 +748,12 @@ static bool print_hits(uint64_t seeds)
         {"disk full", hits.disk_full},
         {"sync failed", hits.io_error},
         {"graceful stop", hits.graceful},
-        {"logout", hits.logged_out},
+        {"a chain uncertain beside its spare", hits.spare_rests},
+        {"another login", hits.logins - hits.imports},
+        {"import", hits.imports},
+        {"logout", hits.logouts},
+        {"a copy of the disk put back", hits.restored},
+        {"posting forbidden for a while", hits.read_only},
         {"crash with a chain revoking", hits.chain[4]},
         {"relay restarted", hits.relay_restarts},
         {"chains revoked by an administrator", hits.revoked_upstream},
@@ -699,47 +762,68 @@ static bool print_hits(uint64_t seeds)
         printf("  %-40s %llu\n", rows[i].name, (unsigned long long)rows[i].count);
         complete = complete && rows[i].count > 0;
     }
-    if (!complete && seeds >= 500)
-        printf("a state was never hit: the run proves less than it says\n");
-    return complete || seeds < 500;
+    complete = (complete || seeds < 500) & coverage_print(seeds);
+    if (!complete)
+        printf("something was never hit: the run proves less than it says\n");
+    return complete;
+}
+
+struct seeds {
+    int64_t first, count;
+};
+
+/* How many failed. */
+static uint64_t run_seeds(void *arg, int nth, int jobs)
+{
+    const struct seeds *seeds = arg;
+    uint64_t failed = 0;
+    for (int64_t i = nth; i < seeds->count && !(planted() && failed); i += jobs) {
+        char fault[400];
+        if (run_seed((uint64_t)(seeds->first + i), NULL, fault, sizeof fault))
+            continue;
+        printf("seed %lld: %s\n", (long long)(seeds->first + i), fault);
+        failed++;
+    }
+    return failed;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
-                                            {"first", required_argument, NULL, 'f'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"plant", required_argument, NULL, 'p'},
-                                            {NULL, 0, NULL, 0}};
-    int64_t seeds = 200, first = 1, only = -1;
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 'f'},
+        {"jobs", required_argument, NULL, 'j'},  {"seed", required_argument, NULL, 's'},
+        {"plant", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0}};
+    struct seeds seeds = {.first = 1, .count = 200};
+    int64_t jobs = 1, only = -1;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        int64_t *number = option == 'n' ? &seeds : option == 'f' ? &first : option == 's' ? &only : NULL;
-        bool good = number ? rb_span_to_i64(rb_span_of(optarg), 0, INT64_MAX / 8, number) == RB_OK
+        int64_t *number = option == 'n'   ? &seeds.count
+                          : option == 'f' ? &seeds.first
+                          : option == 'j' ? &jobs
+                          : option == 's' ? &only
+                                          : NULL;
+        int64_t least = option == 'j', most = option == 'j' ? 64 : INT64_MAX / 8;
+        bool good = number ? rb_span_to_i64(rb_span_of(optarg), least, most, number) == RB_OK
                            : option == 'p' && plant_choose(optarg);
         if (!good) {
-            fprintf(stderr, "usage: simulation [--seeds N] [--first N] [--seed N] [--plant NAME]\n");
+            fprintf(stderr, "usage: simulation [--seeds N] [--first N] [--jobs N] [--seed N] [--plant NAME]\n");
             return 2;
         }
     }
     if (sodium_init() < 0)
         return 1;
     rb_log_set_level(only >= 0 ? RB_LOG_DEBUG : RB_LOG_OFF);
-    char fault[400];
+    coverage_show_log(only >= 0);
     if (only >= 0) {
+        char fault[400];
         bool held = run_seed((uint64_t)only, stdout, fault, sizeof fault);
         printf("seed %lld: %s\n", (long long)only, held ? "every promise held" : fault);
         return held ? 0 : 1;
     }
-    int failed = 0;
-    for (int64_t seed = first; seed < first + seeds; seed++) {
-        if (run_seed((uint64_t)seed, NULL, fault, sizeof fault))
-            continue;
-        printf("seed %lld: %s\n", (long long)seed, fault);
-        if (planted())
-            return 1;
-        failed++;
-    }
-    bool complete = print_hits((uint64_t)seeds);
-    printf("%lld passed, %d failed\n", (long long)seeds - failed, failed);
+    const struct crew_counters counters[] = {{(uint64_t *)&hits, sizeof hits / sizeof(uint64_t)}, coverage_counters()};
+    int64_t failed = (int64_t)crew_run((int)jobs, run_seeds, &seeds, counters, sizeof counters / sizeof *counters);
+    if (planted() && failed)
+        return 1;
+    bool complete = print_hits((uint64_t)seeds.count);
+    printf("%lld passed, %lld failed\n", (long long)(seeds.count - failed), (long long)failed);
     return failed || !complete ? 1 : 0;
 }

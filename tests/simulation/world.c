@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_span.h"
+
 const char world_url[] = "http://127.0.0.1:9000";
 
 enum { END_TICK_MAX = 10000 };
@@ -67,17 +69,21 @@ void world_fail(struct world *world, const char *format, ...)
     world_trace(world, "BROKEN: %s", world->fault.text);
 }
 
+/* A login that is not on disk yet may end with the process: nobody was told of it. */
+static void lose_login(struct world *world)
+{
+    if (world->login_granted)
+        world->orphan_chains += world->config.pairs ? 2 : 1;
+    world->login_granted = false;
+}
+
 static void die(struct world *world)
 {
     if (world->dead)
         return;
     if (world->on_death)
         world->on_death(world, world->on_death_arg);
-    /* A login that was granted just now, or while the disk was full, may die with the process: nobody was told of it.
-     */
-    if (world->login_granted && world->now_ms - world->login_granted_ms < 60 * 1000)
-        world->orphan_chains++;
-    world->login_granted = false;
+    lose_login(world);
     world->dead = true;
     world->crash_in = 0;
     sim_vfs_crash(world->vfs);
@@ -206,6 +212,8 @@ void world_end_tick(struct world *world)
     }
     if (world->up && world->dead)
         world_crash(world);
+    if (world->up && !rb_tick_has_waiting_facts(rb_engine_tick(world->engine)))
+        world->login_granted = false;
 }
 
 static bool broker_is_quiet(struct world *world, void *arg)
@@ -227,6 +235,7 @@ void world_stop(struct world *world)
     world_end_tick(world);
     if (!world->up)
         return;
+    lose_login(world);
     sim_carrier_host_died(world);
     world->up = false;
     rb_engine_close(world->engine);
@@ -272,6 +281,33 @@ bool world_run_until(struct world *world, bool (*holds)(struct world *world, voi
         if (!world_step(world, until))
             return holds(world, arg);
     return true;
+}
+
+char *world_foreign_login(struct world *world, struct rb_span form)
+{
+    /* Its own address: the broker's limits are not touched. */
+    char address[32];
+    snprintf(address, sizeof address, "10.1.0.%u", (unsigned)(++world->foreign_logins % 250));
+    struct rb_model_request request = {
+        .method = "POST",
+        .path = "/auth/login",
+        .content_type = RB_SPAN("application/x-www-form-urlencoded"),
+        .body = form,
+        .address = address,
+    };
+    struct rb_model_answer answer = {0};
+    struct rb_model_poll *poll = NULL;
+    if (!rb_model_request(world->model, &request, &answer, NULL, NULL, &poll) || answer.status != 200)
+        abort();
+    struct rb_json_value body, token;
+    if (rb_json_check(rb_str_span(&answer.body), 16, &body, NULL) != RB_JSON_FINE ||
+        !rb_json_member(body, "refresh_token", &token))
+        abort();
+    char *copy = rb_span_dup((struct rb_span){token.text.at + 1, token.text.len - 2});
+    rb_str_free(&answer.body);
+    if (!copy)
+        abort();
+    return copy;
 }
 
 struct login_end {

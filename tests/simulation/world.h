@@ -40,6 +40,7 @@ struct world_config {
     enum rb_flavour flavour;
     int64_t access_token_s;
     bool rate_limits;
+    bool pairs; /* each login gives two chains, as with `pair` (contract §3) */
     struct rb_broker_config broker;
     FILE *trace; /* NULL: none */
 };
@@ -80,11 +81,12 @@ struct world {
     struct weather weather;
     struct rb_list flights;
     struct rb_list refreshes, attempts; /* what the carrier remembers of tokens and posts, for P1 */
-    bool lost_rotation;                 /* the relay rotated a token and the answer never reached the broker */
-    size_t orphan_chains;               /* logins that the relay granted and nobody heard of */
-    bool login_granted;                 /* the broker has had the answer of a login since its last death, at: */
-    int64_t login_granted_ms;
-    uint64_t requests;
+    bool lost_rotation;      /* the relay rotated a token or granted a login, and the broker heard of neither */
+    size_t lost_refreshes;   /* how often it was a token */
+    size_t orphan_chains;    /* of logins that the relay granted and nobody heard of */
+    uint64_t logins_granted; /* to the broker, heard of or not */
+    bool login_granted;      /* the broker has the answer of a login that is not on disk yet */
+    uint64_t requests, foreign_logins;
 
     struct rb_engine *engine;
     struct rb_broker *broker;
@@ -125,6 +127,8 @@ void world_trace(struct world *world, const char *format, ...) __attribute__((fo
 int64_t world_between(struct world *world, int64_t low, int64_t high);
 bool world_chance(struct world *world, int in_a_thousand);
 
+/* A login that is not the broker's, with that form: the refresh token, to be freed. */
+char *world_foreign_login(struct world *world, struct rb_span form);
 /* Adds a user to the model and logs an account of that name in, to the end; NULL when it failed. */
 struct rb_account *world_login(struct world *world, const char *name, const char *username, bool keep_password);
 extern const char world_url[];
