@@ -13,12 +13,13 @@ struct slot {
     struct rb_list node;
     unsigned char uid[RB_UID_BYTES];
     int64_t generation;
-    struct rb_str sealed;
+    struct rb_str sealed; /* empty: only its memory is reserved */
 };
 
 struct rb_slots {
     struct rb_disk *disk;
     struct rb_list slots;
+    struct rb_str record; /* what is written, with room for all slots */
 };
 
 static void slot_free(struct slot *slot)
@@ -38,22 +39,51 @@ static struct slot *find(const struct rb_slots *slots, const unsigned char *uid)
     return NULL;
 }
 
-static enum rb_status set(struct rb_slots *slots, const unsigned char *uid, int64_t generation, struct rb_span sealed)
+/* Not yet in the list. NULL: out of memory. */
+static struct slot *slot_new(const unsigned char *uid, size_t room)
 {
     struct slot *slot = calloc(1, sizeof *slot);
     if (!slot)
-        return RB_NO_MEMORY;
+        return NULL;
     rb_list_init(&slot->node);
     memcpy(slot->uid, uid, RB_UID_BYTES);
-    slot->generation = generation;
-    rb_str_add_span(&slot->sealed, sealed);
-    if (rb_str_failed(&slot->sealed)) {
-        slot_free(slot);
-        return RB_NO_MEMORY;
+    if (rb_str_reserve(&slot->sealed, room))
+        return slot;
+    slot_free(slot);
+    return NULL;
+}
+
+static enum rb_status set(struct rb_slots *slots, const unsigned char *uid, int64_t generation, struct rb_span sealed)
+{
+    struct slot *slot = find(slots, uid);
+    if (!slot || slot->sealed.room <= sealed.len) {
+        struct slot *larger = slot_new(uid, sealed.len);
+        if (!larger)
+            return RB_NO_MEMORY;
+        if (slot)
+            slot_free(slot);
+        slot = larger;
+        rb_list_push(&slots->slots, &slot->node);
     }
-    rb_slots_drop(slots, uid);
-    rb_list_push(&slots->slots, &slot->node);
+    slot->generation = generation;
+    rb_str_reset(&slot->sealed);
+    rb_str_add_span(&slot->sealed, sealed);
     return RB_OK;
+}
+
+enum rb_status rb_slots_reserve(struct rb_slots *slots, const unsigned char *uid, size_t sealed_max)
+{
+    if (!find(slots, uid)) {
+        struct slot *slot = slot_new(uid, sealed_max);
+        if (!slot)
+            return RB_NO_MEMORY;
+        rb_list_push(&slots->slots, &slot->node);
+    }
+    size_t most = 1;
+    RB_LIST_EACH (&slots->slots, node)
+        most += HEAD_BYTES + RB_CONTAINER(node, struct slot, node)->sealed.room;
+    rb_str_reset(&slots->record);
+    return rb_str_reserve(&slots->record, most) ? RB_OK : RB_NO_MEMORY;
 }
 
 static uint64_t number(const char *at)
@@ -95,6 +125,12 @@ static enum rb_status decode(struct rb_slots *slots, struct rb_span bytes)
     return RB_OK;
 }
 
+static void drop_all(struct rb_slots *slots)
+{
+    RB_LIST_EACH_SAFE (&slots->slots, node)
+        slot_free(RB_CONTAINER(node, struct slot, node));
+}
+
 enum rb_status rb_slots_new(struct rb_disk *disk, struct rb_slots **ret, struct rb_error *err)
 {
     struct rb_slots *slots = calloc(1, sizeof *slots);
@@ -106,8 +142,10 @@ enum rb_status rb_slots_new(struct rb_disk *disk, struct rb_slots **ret, struct 
     enum rb_status status = disk->read(disk, RB_RECORD_SLOT, &bytes, err);
     if (status == RB_OK)
         status = decode(slots, rb_str_span(&bytes));
-    if (status == RB_CORRUPT)
+    if (status == RB_CORRUPT) {
+        drop_all(slots);
         rb_log(RB_LOG_ERROR, "account", "the slot file holds something else and is passed over");
+    }
     if (status == RB_NO_MEMORY || status == RB_IO) {
         rb_slots_free(slots);
         return status == RB_NO_MEMORY ? rb_fail(err, status, "There is not enough memory.") : status;
@@ -120,8 +158,8 @@ void rb_slots_free(struct rb_slots *slots)
 {
     if (!slots)
         return;
-    RB_LIST_EACH_SAFE (&slots->slots, node)
-        slot_free(RB_CONTAINER(node, struct slot, node));
+    drop_all(slots);
+    rb_str_free(&slots->record);
     free(slots);
 }
 
@@ -129,7 +167,7 @@ bool rb_slots_find(const struct rb_slots *slots, const unsigned char *uid, int64
                    struct rb_span *ret_sealed)
 {
     const struct slot *slot = find(slots, uid);
-    if (!slot)
+    if (!slot || !slot->sealed.len)
         return false;
     *ret_generation = slot->generation;
     *ret_sealed = rb_str_span(&slot->sealed);
@@ -138,16 +176,19 @@ bool rb_slots_find(const struct rb_slots *slots, const unsigned char *uid, int64
 
 static enum rb_status write_all(struct rb_slots *slots)
 {
-    RB_CLEANUP_STR struct rb_str bytes = RB_STR_INIT;
-    rb_str_append(&bytes, (const char[]){FORMAT}, 1);
+    struct rb_str *record = &slots->record;
+    rb_str_reset(record);
+    rb_str_append(record, (const char[]){FORMAT}, 1);
     RB_LIST_EACH (&slots->slots, node) {
         const struct slot *slot = RB_CONTAINER(node, struct slot, node);
-        rb_str_append(&bytes, slot->uid, RB_UID_BYTES);
-        add_number(&bytes, (uint64_t)slot->generation);
-        add_number(&bytes, slot->sealed.len);
-        rb_str_add_span(&bytes, rb_str_span(&slot->sealed));
+        if (!slot->sealed.len)
+            continue;
+        rb_str_append(record, slot->uid, RB_UID_BYTES);
+        add_number(record, (uint64_t)slot->generation);
+        add_number(record, slot->sealed.len);
+        rb_str_add_span(record, rb_str_span(&slot->sealed));
     }
-    return rb_str_failed(&bytes) ? RB_NO_MEMORY : slots->disk->write(slots->disk, RB_RECORD_SLOT, rb_str_span(&bytes));
+    return rb_str_failed(record) ? RB_NO_MEMORY : slots->disk->write(slots->disk, RB_RECORD_SLOT, rb_str_span(record));
 }
 
 enum rb_status rb_slots_write(struct rb_slots *slots, const unsigned char *uid, int64_t generation,
