@@ -267,14 +267,17 @@ static void apply_reset(struct rb_inbox *inbox, struct rb_feed *feed)
     inbox->stats.reanchored++;
 }
 
-static void apply_part(struct rb_landing *landing, const struct part *part)
+/* False: there is no memory for the cursor, and nothing was done; it is to be read again. */
+static bool apply_part(struct rb_landing *landing, const struct part *part)
 {
     struct rb_inbox *inbox = landing->inbox;
     struct rb_feed *feed = part->feed;
     struct rb_topic *topic = feed->topic;
     bool same = part->from ? topic->cursor && strcmp(topic->cursor, part->from) == 0 : !topic->cursor;
-    if (topic->id == 0 || !topic->following || !same || rb_topic_set_cursor(topic, rb_span_of(part->to)) != RB_OK)
-        return;
+    if (topic->id == 0 || !topic->following || !same)
+        return true;
+    if (rb_topic_set_cursor(topic, rb_span_of(part->to)) != RB_OK)
+        return false;
     if (part->gap)
         add_gap(inbox, part);
     if (!part->from)
@@ -288,6 +291,7 @@ static void apply_part(struct rb_landing *landing, const struct part *part)
     else if (!part->from && strcmp(part->to, RB_BEGINNING) != 0)
         rb_topic_set_newest(topic, rb_span_of(part->to));
     rb_topic_save(inbox->topics, topic);
+    return true;
 }
 
 /* Tokens and results of posts lead a tick until it commits. Messages can be read from the relay again, so that a
@@ -299,16 +303,18 @@ static void apply(struct rb_fact *fact)
     struct rb_inbox *inbox = landing->inbox;
     bool give_up = ++landing->tries > RB_LANDING_TRIES;
     landing->stored = landing->dropped = 0;
+    int64_t most_ms = inbox->ports->config->backoff_max_ms;
     if (give_up && !inbox->no_room) {
         rb_log(RB_LOG_WARNING, "inbox", "messages could not be stored; reading pauses");
         inbox->no_room = true;
-        rb_timer_set_in(inbox->ports->clock, &inbox->retry, inbox->ports->config->backoff_max_ms);
+        rb_timer_set_in(inbox->ports->clock, &inbox->retry, most_ms < RB_NO_ROOM_MS ? most_ms : RB_NO_ROOM_MS);
     }
     for (size_t i = 0; i < landing->part_count; i++) {
         struct part *part = &landing->parts[i];
-        if (!give_up)
-            apply_part(landing, part);
-        part->feed->then = give_up ? part->feed->step : part->then;
+        bool applied = !give_up && apply_part(landing, part);
+        if (!applied && !give_up)
+            rb_feed_delay(part->feed);
+        part->feed->then = applied ? part->then : part->feed->step;
         rb_list_remove(&part->feed->landed);
         rb_list_push(&inbox->landed, &part->feed->landed);
     }

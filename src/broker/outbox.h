@@ -55,7 +55,7 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
                              struct rb_budgets *budgets, struct rb_events *events, struct rb_outbox **ret,
                              struct rb_error *err);
 void rb_outbox_free(struct rb_outbox *outbox);
-void rb_outbox_reload(struct rb_outbox *outbox);
+enum rb_status rb_outbox_reload(struct rb_outbox *outbox);
 void rb_outbox_start(struct rb_outbox *outbox);
 void rb_outbox_stop(struct rb_outbox *outbox);
 
@@ -64,19 +64,23 @@ void rb_outbox_stop(struct rb_outbox *outbox);
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err);
 
-/* Whether that many further rows of that many bytes in all fit the bounds now: for callers that add several or none. */
-bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t rows, int64_t bytes);
+/* Whether that many further rows of that many bytes in all fit the bounds now, some of them for that topic: for callers
+ * that add several or none. The last tenth is for topics with few rows: a flood of others does not shut them out. */
+bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t account, struct rb_span topic, int64_t rows, int64_t bytes);
 
 /* Waits for a row's end. Intrusive, owned by the caller; `done` fires once, after the commit of what it says and never
  * inside rb_outbox_wait: with the row ended; or still open, when wait_ms are over or when it cannot be sent now (relay
  * down, budget spent, a queue ahead: then after the commit of this tick); or with `committed` not RB_OK: the row's
- * commit failed, there is no row. O9: an end in the same tick as the timeout wins. */
+ * commit failed, there is no row. O9: an end in the same tick as the timeout wins. It does not come after a commit with
+ * an unknown outcome (RB_IO): the process has to end. */
 struct rb_post_wait {
     struct rb_list node;
     struct rb_effect effect;
     struct rb_timer timer;
     int64_t id;
     struct rb_outbox *outbox;
+    struct rb_topic *topic; /* NULL: the row was not open */
+    int64_t at_wall_ms;
     int64_t deadline_ms;
     bool ending; /* `done` comes with the effect */
     void (*done)(struct rb_post_wait *wait, enum rb_status committed, const struct rb_post_view *view);

@@ -5,7 +5,10 @@
 #include "json_span.h"
 #include "log.h"
 
-enum { BODY_MAX = 1048576 }; /* contract §4 */
+enum {
+    BODY_MAX = 1048576, /* contract §4 */
+    FEW_ROWS = 100,     /* of a topic that may use the last tenth of the outbox: a bulk */
+};
 
 static void add_part(crypto_generichash_state *state, struct rb_span part)
 {
@@ -49,19 +52,21 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
 {
     struct rb_outgoing outgoing = {post->topic, post->payload, post->metadata, post->ttl_s};
     size_t bytes = rb_relay_post_bytes(&outgoing);
+    if (!bytes)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (bytes > BODY_MAX)
-        return rb_fail(err, RB_INVALID, "The message is %zu bytes long for the relay, more than its limit of %d.", bytes,
-                       (int)BODY_MAX);
+        return rb_fail(err, RB_INVALID, "The message is %zu bytes long for the relay, more than its limit of %d.",
+                       bytes, (int)BODY_MAX);
     *ret_stamped = false;
     *ret_bytes = (int64_t)bytes;
     if (!rb_account_stamps(post->account) || rb_stamp_names(post->metadata))
         return RB_OK;
     RB_CLEANUP_STR struct rb_str metadata = RB_STR_INIT;
     rb_stamp_put_on(&metadata, post->metadata, stamp);
-    if (rb_str_failed(&metadata))
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     outgoing.metadata = rb_str_span(&metadata);
-    bytes = rb_relay_post_bytes(&outgoing);
+    bytes = rb_str_failed(&metadata) ? 0 : rb_relay_post_bytes(&outgoing);
+    if (!bytes)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (bytes <= BODY_MAX) {
         *ret_stamped = true;
         *ret_bytes = (int64_t)bytes;
@@ -69,12 +74,18 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
     return RB_OK;
 }
 
-bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t rows, int64_t bytes)
+bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t account, struct rb_span topic, int64_t rows, int64_t bytes)
 {
     const struct rb_broker_config *config = outbox->ports->config;
     const struct rb_outbox_stats *stats = &outbox->stats;
+    const struct rb_topic *known = rb_topic_find(outbox->topics, account, topic);
+    const struct queue *queue = known ? known->outbox : NULL;
+    int64_t ahead = queue ? queue->count : 0;
     int64_t open = stats->queued + stats->sending + stats->unknown;
-    return open + rows <= config->outbox_rows && stats->open_bytes + bytes <= config->outbox_bytes;
+    int64_t kept_rows = ahead + rows <= FEW_ROWS ? 0 : config->outbox_rows / 10;
+    int64_t kept_bytes = ahead + rows <= FEW_ROWS ? 0 : config->outbox_bytes / 10;
+    return open + rows <= config->outbox_rows - kept_rows &&
+           stats->open_bytes + bytes <= config->outbox_bytes - kept_bytes;
 }
 
 static enum rb_status insert(struct rb_outbox *outbox, const struct rb_post *post, struct rb_post_row *row,
@@ -133,7 +144,7 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
     enum rb_status status = measure(post, stamp_hex, &stamped, &row.bytes, err);
     if (status != RB_OK)
         return status;
-    if (!rb_outbox_has_room(outbox, 1, row.bytes))
+    if (!rb_outbox_has_room(outbox, rb_account_id(post->account), post->topic, 1, row.bytes))
         return rb_fail(err, RB_FULL, "The outbox is full: its posts wait for the relay. Try again later.");
     if (stamped)
         row.stamp = (struct rb_span){(const char *)stamp, sizeof stamp};

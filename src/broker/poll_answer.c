@@ -1,6 +1,10 @@
 #include "poll_private.h"
 
+#include "relay_id.h"
+
 /* Answers from what is stored here and what was read from the relay, capped in messages and bytes (I11). */
+
+enum { ROOM_WAIT_MS = 200 };
 
 struct answer {
     struct rb_poll_state *state;
@@ -48,6 +52,14 @@ static void give_fetched(struct answer *answer)
     }
 }
 
+/* It came to be stored here after the relay had been asked, but does not follow what the caller named. */
+static bool is_old(const struct rb_poll_entry *entry, struct rb_span message_id)
+{
+    struct rb_stream_id named, id;
+    return entry->named && rb_relay_id_shape(rb_span_of(entry->named), &named) == RB_ID_STREAM &&
+           rb_relay_id_shape(message_id, &id) == RB_ID_STREAM && rb_stream_id_compare(id, named) <= 0;
+}
+
 /* Up to `share` messages of an entry's batch; false when the answer is full. */
 static bool give_stored(struct answer *answer, size_t i, size_t share)
 {
@@ -61,7 +73,7 @@ static bool give_stored(struct answer *answer, size_t i, size_t share)
             .payload = message->payload,
             .metadata = message->metadata,
         };
-        if (!give(answer, &item))
+        if (!is_old(&answer->state->entries[i], message->message_id) && !give(answer, &item))
             return false;
         answer->taken[i]++;
     }
@@ -115,6 +127,11 @@ bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too)
     bool there = state->fetched_count > 0;
     for (size_t i = 0; i < state->count; i++)
         there |= !state->entries[i].since && state->entries[i].topic->head > state->entries[i].after;
+    if (there && state->poll->has_room && !state->poll->has_room(state->poll)) {
+        there = false;
+        if (!empty_too)
+            rb_timer_set_in(state->sessions->ports->clock, &state->retry, ROOM_WAIT_MS);
+    }
     if (!there && !empty_too)
         return false;
     struct answer *answer = there ? calloc(1, sizeof *answer) : NULL;

@@ -17,7 +17,7 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
                                struct rb_inbox *inbox, struct rb_outbox *outbox, struct rb_sessions **ret,
                                struct rb_error *err);
 void rb_sessions_free(struct rb_sessions *sessions);
-void rb_sessions_reload(struct rb_sessions *sessions);
+enum rb_status rb_sessions_reload(struct rb_sessions *sessions);
 
 /* A row in this tick. At the bound the one that was unused for longest ends, of those that never polled; RB_FULL: all
  * did (the caller says 503). */
@@ -52,6 +52,9 @@ struct rb_poll {
     int64_t timeout_ms;
     uint64_t connection;
     size_t max_bytes; /* of payloads in the answer (I11); at least one message is given */
+    /* Whether messages can be answered now; while not, the poll waits, and at its end hears that nothing came. NULL:
+     * always. */
+    bool (*has_room)(struct rb_poll *poll);
 
     /* `done` fires once, after the commit of what it stands on, never inside start. Items live until it returns.
      * RB_UNAVAILABLE: the account has no login, or an id not here could not be read from the relay: see err. */

@@ -46,6 +46,12 @@ static void answer_post(struct rb_http_request *request, enum rb_status committe
     }
     struct rb_str body = RB_STR_INIT;
     add_message_answer(&body, view);
+    if (rb_str_failed(&body)) {
+        /* An error would say that nothing is there. */
+        rb_str_free(&body);
+        rb_http_drop(request);
+        return;
+    }
     rb_http_answer_str(request, accepted ? 201 : 202, "application/json", &body);
     rb_str_free(&body);
 }
@@ -130,6 +136,12 @@ static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
     }
     rb_str_addf(&body, "],\"summary\":{\"total\":%zu,\"accepted\":%zu,\"rejected\":%zu}}", bulk->count,
                 bulk->count - rejected, rejected);
+    if (rb_str_failed(&body)) {
+        rb_str_free(&body);
+        rb_http_drop(bulk->request);
+        free(bulk);
+        return;
+    }
     rb_http_answer_str(bulk->request, 207, "application/json", &body);
     rb_str_free(&body);
     free(bulk);
@@ -206,6 +218,8 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
                         const struct rb_message_body *messages, size_t count, size_t bytes)
 {
     const struct rb_door *door = rb_http_door(request);
+    struct rb_outbox *outbox = context->broker->outbox;
+    bool has_room = true;
     for (size_t i = 0; i < count; i++)
         if (!rb_door_may_post(door, rb_str_span(&messages[i].topic))) {
             rb_wire_detail(request, 403, "This door does not allow posts to one of these topics.");
@@ -215,7 +229,10 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
         refuse_post(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
     }
-    if (!rb_outbox_has_room(context->broker->outbox, (int64_t)count, (int64_t)bytes)) {
+    for (size_t i = 0; i < count; i++)
+        has_room &= rb_outbox_has_room(outbox, rb_account_id(account), rb_str_span(&messages[i].topic), (int64_t)count,
+                                       (int64_t)bytes);
+    if (!has_room) {
         rb_wire_unavailable(request, 503, "The outbox is full; nothing was stored. Try again later.", 5);
         return;
     }

@@ -19,6 +19,7 @@ struct request_body {
 struct parked {
     struct rb_poll poll;
     struct rb_http_request *request;
+    struct rb_http_server *server;
 };
 
 static void read_topics(struct rb_json_value body, struct rb_wire_issues *issues, struct request_body *ret)
@@ -63,11 +64,13 @@ static void read_since(struct rb_json_value body, struct rb_wire_issues *issues,
         }
         RB_CLEANUP_STR struct rb_str name = RB_STR_INIT;
         rb_json_string(key, &name);
+        issues->no_memory |= rb_str_failed(&name);
         for (size_t i = 0; i < ret->count; i++) {
             if (!rb_span_equal(rb_str_span(&ret->names[i]), rb_str_span(&name)))
                 continue;
             rb_str_reset(&ret->since[i]);
             rb_json_string(id, &ret->since[i]);
+            issues->no_memory |= rb_str_failed(&ret->since[i]);
             ret->has_since[i] = true;
         }
     }
@@ -170,6 +173,12 @@ static void on_gone(struct rb_http_request *request, void *arg)
     free(parked);
 }
 
+static bool has_room(struct rb_poll *poll)
+{
+    const struct parked *parked = RB_CONTAINER(poll, struct parked, poll);
+    return rb_http_has_answer_room(parked->server);
+}
+
 static void start(struct rb_face_context *context, struct rb_http_request *request, struct rb_account *account,
                   struct rb_session *session, const struct request_body *body)
 {
@@ -187,6 +196,7 @@ static void start(struct rb_face_context *context, struct rb_http_request *reque
     enum rb_status status = RB_NO_MEMORY;
     if (parked) {
         parked->request = request;
+        parked->server = context->server;
         parked->poll = (struct rb_poll){
             .session = session,
             .account = account,
@@ -196,6 +206,7 @@ static void start(struct rb_face_context *context, struct rb_http_request *reque
             .connection = rb_http_peer(request)->connection,
             .max_bytes = ANSWER_MAX_BYTES,
             .done = on_done,
+            .has_room = has_room,
         };
         rb_tick_lead(context->tick);
         status = rb_poll_start(context->broker->sessions, &parked->poll, &err);

@@ -153,7 +153,7 @@ enum rb_status rb_http_server_new(struct rb_loop *loop, const struct rb_http_lim
 {
     struct rb_http_server *server = calloc(1, sizeof *server);
     if (!server)
-        return rb_fail(err, RB_NO_MEMORY, "no memory for the HTTP server");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory for the HTTP server.");
     server->loop = loop;
     server->limits = *limits;
     server->now_ms = rb_clock_now_ms(rb_loop_clock(loop));
@@ -175,7 +175,7 @@ enum rb_status rb_http_server_new(struct rb_loop *loop, const struct rb_http_lim
         if (server->watch_fd >= 0)
             close(server->watch_fd);
         free(server);
-        return rb_fail(err, RB_IO, "cannot start the HTTP server: %s", strerror(errno));
+        return rb_fail(err, RB_IO, "The HTTP server cannot start: %s.", strerror(errno));
     }
     int daemon_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     uv_poll_init(rb_loop_uv(loop), &server->daemon_poll, daemon_fd);
@@ -216,16 +216,16 @@ enum rb_status rb_http_server_listen(struct rb_http_server *server, const struct
     int port = listening_port(listener->fd);
     int flags = fcntl(listener->fd, F_GETFL);
     if (port < 0 || flags < 0 || fcntl(listener->fd, F_SETFL, flags | O_NONBLOCK) < 0)
-        return rb_fail(err, RB_INVALID, "descriptor %d is no listening socket", listener->fd);
+        return rb_fail(err, RB_INVALID, "Descriptor %d is no listening socket.", listener->fd);
     struct rb_http_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
-        return rb_fail(err, RB_NO_MEMORY, "no memory for a listening socket");
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory for a listening socket.");
     entry->server = server;
     entry->listener = *listener;
     entry->port = port;
     if (uv_poll_init(rb_loop_uv(server->loop), &entry->poll, listener->fd) != 0) {
         free(entry);
-        return rb_fail(err, RB_IO, "descriptor %d cannot be polled", listener->fd);
+        return rb_fail(err, RB_IO, "Descriptor %d cannot be polled.", listener->fd);
     }
     entry->poll.data = entry;
     server->open_handles++;

@@ -21,7 +21,8 @@ struct rb_http_limits {
     int64_t idle_ms;            /* a connection without a request; default 75000 */
     size_t answer_bytes;        /* of answers that callers have not taken yet; default 256 MiB */
 };
-#define RB_HTTP_LIMITS_DEFAULT ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000, (size_t)256 << 20})
+#define RB_HTTP_LIMITS_DEFAULT \
+    ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000, (size_t)256 << 20})
 
 struct rb_http_server;
 

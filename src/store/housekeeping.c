@@ -1,9 +1,11 @@
 /* Housekeeping: what is done to the file between ticks. */
+#include <sys/statvfs.h>
+
 #include "log.h"
 #include "sql.h"
 #include "store_inside.h"
 
-enum { CHECKPOINT_FRAMES = 1000 };
+enum { CHECKPOINT_FRAMES = 1000, CHECKPOINT_LEAST_FRAMES = 16 };
 
 /* Nothing is lost by a checkpoint that finds no room: it is tried again. After an I/O error the next fsync may lie
  * about what this one lost, so it must not come to that: the store is marked and the process ends (T4). */
@@ -16,11 +18,29 @@ static void note(struct rb_store *store, int result, const char *what, bool *sai
     *said = result != SQLITE_OK;
 }
 
+/* What the log holds still has to find room in the database file: while it can, it goes there, and its place in the log
+ * is used again. Otherwise the log alone fills a small disk, with no way to give anything back. */
+static bool room_gets_short(const struct rb_store *store)
+{
+    struct statvfs disk;
+    if (store->lock_fd < 0 || store->wal_frames < CHECKPOINT_LEAST_FRAMES || fstatvfs(store->lock_fd, &disk) != 0)
+        return false;
+    return disk.f_bavail * disk.f_frsize < (uint64_t)(store->wal_frames * store->page_size);
+}
+
+static bool is_due(const struct rb_store *store)
+{
+    if (store->room_due && store->wal_frames > 0)
+        return true;
+    return store->wal_frames > CHECKPOINT_FRAMES || room_gets_short(store);
+}
+
 void rb_store_checkpoint(struct rb_store *store, bool truncate)
 {
     truncate = truncate || store->truncate_due;
-    if (store->open || (!truncate && store->wal_frames <= CHECKPOINT_FRAMES))
+    if (store->open || (!truncate && !is_due(store)))
         return;
+    store->room_due = false;
     int result = rb_wal_checkpoint(store, truncate);
     note(store, result, "a checkpoint", &store->checkpoint_failed);
     if (result == SQLITE_OK && truncate)

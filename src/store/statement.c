@@ -10,7 +10,7 @@ enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3
     if (result == SQLITE_OK && !statement)
         result = SQLITE_ERROR;
     if (result != SQLITE_OK)
-        return rb_fail(err, rb_sql_status(store->db, result), "a statement of the store cannot be prepared: %s",
+        return rb_fail(err, rb_sql_status(store->db, result), "The database does not have what this program needs: %s; restore a backup.",
                        sqlite3_errmsg(store->db));
     *ret = statement;
     return RB_OK;
@@ -62,8 +62,11 @@ void rb_store_row_end(sqlite3_stmt *statement)
 
 struct rb_span rb_column_text(sqlite3_stmt *statement, int column)
 {
-    const unsigned char *text = sqlite3_column_text(statement, column);
-    return (struct rb_span){(const char *)text, text ? (size_t)sqlite3_column_bytes(statement, column) : 0};
+    /* Not sqlite3_column_text: it makes room for a NUL, and without memory a text would be taken for a NULL. */
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+        return (struct rb_span){0};
+    const char *text = sqlite3_column_blob(statement, column);
+    return (struct rb_span){text ? text : "", text ? (size_t)sqlite3_column_bytes(statement, column) : 0};
 }
 
 struct rb_span rb_column_blob(sqlite3_stmt *statement, int column)

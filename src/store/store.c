@@ -138,6 +138,8 @@ enum rb_status rb_store_open(const struct rb_store_config *config, struct rb_sto
         /* A crash may have come between a wipe and its checkpoint (D9). */
         store->truncate_due = true;
         rb_store_checkpoint(store, false);
+        if (store->truncate_due)
+            rb_wal_measure(store);
         status = store->failed;
         if (status != RB_OK)
             rb_fail(err, status, "The database %s cannot be written back from its log: %s.", path.at,
@@ -216,6 +218,7 @@ enum rb_status rb_store_commit(struct rb_store *store)
     enum rb_status status = store->failed;
     if (status != RB_OK) {
         store->failed_commits++;
+        store->room_due = status == RB_FULL;
         rb_store_rollback(store);
         return tried && status != RB_IO && rb_wal_unwrite(store) != RB_OK ? RB_IO : status;
     }

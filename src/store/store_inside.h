@@ -27,9 +27,10 @@ struct rb_store {
 
     bool wiping;                           /* secure_delete is ON until this transaction ends */
     bool truncate_due;                     /* the WAL may hold what was wiped */
+    bool room_due;                         /* a commit found no room; what the log holds may lie in the file instead */
     bool checkpoint_failed, vacuum_failed; /* said once */
     int64_t wal_frames;                    /* of the log, not yet in the database file */
-    int64_t wal_end;                       /* frames up to the last commit; -1: as an earlier process left it */
+    int64_t wal_end;                       /* frames up to the last commit; -1: not known */
     unsigned char wal_salt[8];             /* of the log that wal_end is about */
     bool wal_salt_stale;                   /* the log may have been started anew since */
     uint64_t commits, failed_commits;
@@ -42,6 +43,8 @@ void rb_store_mark(struct rb_store *store, int result, sqlite3_stmt *statement);
 bool rb_store_begin(struct rb_store *store);
 /* Begins to follow the log; the database is in WAL mode. */
 void rb_wal_watch(struct rb_store *store);
+/* For a log that an earlier process left and that could not be written back; before the first write. */
+void rb_wal_measure(struct rb_store *store);
 /* SQLite's result. */
 int rb_wal_checkpoint(struct rb_store *store, bool truncate);
 /* After a COMMIT that failed and was rolled back: makes sure that no recovery brings it back. */

@@ -6,7 +6,7 @@
 
 struct rb_tick {
     struct rb_store *store;
-    void (*reload)(void *arg);
+    enum rb_status (*reload)(void *arg);
     void *arg;
     struct rb_list effects; /* of the tick that is being filled */
     struct rb_list applied; /* facts in it, in order */
@@ -15,7 +15,8 @@ struct rb_tick {
     uint64_t failures; /* since the last commit that succeeded */
 };
 
-enum rb_status rb_tick_new(struct rb_store *store, void (*reload)(void *arg), void *arg, struct rb_tick **ret)
+enum rb_status rb_tick_new(struct rb_store *store, enum rb_status (*reload)(void *arg), void *arg,
+                           struct rb_tick **ret)
 {
     struct rb_tick *tick = calloc(1, sizeof *tick);
     if (!tick)
@@ -151,10 +152,10 @@ enum rb_status rb_tick_end(struct rb_tick *tick, bool *ret_more)
     if (status != RB_OK) {
         /* Either list is empty: facts are applied only when none is left waiting. */
         rb_list_append_all(&tick->waiting, &facts);
-        /* After an I/O error, or with rows that cannot be read, memory cannot be rebuilt: the process goes, and its
-         * facts are what it knows. */
-        if (tick->reload && status != RB_IO)
-            tick->reload(tick->arg);
+        /* After an I/O error, or when rows cannot be read, memory cannot be rebuilt: the process goes, and its facts
+         * are what it knows. */
+        if (tick->reload && status != RB_IO && tick->reload(tick->arg) != RB_OK)
+            status = RB_IO;
         if (rb_store_failed(tick->store) != RB_OK)
             status = RB_IO;
     }

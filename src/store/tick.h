@@ -39,8 +39,9 @@ struct rb_fact {
 struct rb_tick;
 
 /* `reload` is called after a rollback and must rebuild memory from rows, without writing; NULL for none. It is not
- * called after RB_IO; when it cannot read, the failure becomes RB_IO. */
-enum rb_status rb_tick_new(struct rb_store *store, void (*reload)(void *arg), void *arg, struct rb_tick **ret);
+ * called after RB_IO; when it fails, for want of memory or because rows cannot be read, the failure becomes RB_IO. */
+enum rb_status rb_tick_new(struct rb_store *store, enum rb_status (*reload)(void *arg), void *arg,
+                           struct rb_tick **ret);
 /* Runs waiting effects with RB_UNAVAILABLE, then releases the facts. What is open is left to rb_store_close, which
  * rolls it back. */
 void rb_tick_free(struct rb_tick *tick);

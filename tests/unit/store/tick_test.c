@@ -19,12 +19,13 @@ static void trace_is(const char *expected)
     trace[0] = 0;
 }
 
-static void reload(void *arg)
+static enum rb_status reload(void *arg)
 {
     ck_assert_ptr_eq(arg, &reloads);
     ck_assert(!rb_store_dirty(store));
     reloads++;
     note("reload");
+    return RB_OK;
 }
 
 static void begin(const char *vfs, int64_t max_bytes)
@@ -379,17 +380,24 @@ START_TEST(T4_an_io_error_of_the_sync_ends_the_tick_as_unknown_and_keeps_the_fac
 }
 END_TEST
 
-static void reload_fails(void *arg)
+static enum rb_status reload_fails(void *arg)
 {
     sqlite3_stmt *statement;
     ck_assert_int_eq(rb_store_prepare(store, "SELECT abs(-9223372036854775807 - 1)", &statement, NULL), RB_OK);
     ck_assert(!rb_store_row(store, statement));
+    return RB_OK;
+}
+
+static enum rb_status reload_has_no_memory(void *arg)
+{
+    return RB_NO_MEMORY;
 }
 
 START_TEST(memory_that_cannot_be_reloaded_ends_the_process)
 {
+    enum rb_status (*const reloads_that_fail[])(void *arg) = {reload_fails, reload_has_no_memory};
     rb_tick_free(tick);
-    ck_assert_int_eq(rb_tick_new(store, reload_fails, NULL, &tick), RB_OK);
+    ck_assert_int_eq(rb_tick_new(store, reloads_that_fail[_i], NULL, &tick), RB_OK);
     fill_up();
     bool more;
     ck_assert_int_eq(rb_tick_end(tick, &more), RB_IO);

@@ -296,14 +296,65 @@ START_TEST(a_log_that_a_full_disk_keeps_from_being_written_back_is_not_cut)
     ck_assert_int_eq(status, 0);
     fault = (struct rb_fault){.countdown = 1, .result = SQLITE_FULL, .more = -1, .kind = FAULT_WRITE};
     open_store(FAULT_VFS, 0);
-    add_event(2, 9000);
-    ck_assert_int_ne(rb_store_commit(store), RB_OK);
-    close_store();
+    for (int i = 0; i < 3; i++) {
+        add_event(2, 9000);
+        ck_assert_int_eq(rb_store_commit(store), RB_FULL);
+        rb_store_checkpoint(store, false);
+    }
     ck_assert_int_ge(fault.hits, 2);
     fault = (struct rb_fault){0};
+    add_event(3, 9000);
+    ck_assert_int_eq(rb_store_commit(store), RB_OK);
+    close_store();
     open_store(FAULT_VFS, 0);
-    ck_assert_int_eq(number("SELECT count(*) FROM event WHERE id = 1"), 1);
+    ck_assert_int_eq(number("SELECT count(*) FROM event WHERE id IN (1, 3)"), 2);
     ck_assert_int_eq(number("SELECT count(*) FROM event WHERE id = 2"), 0);
+}
+END_TEST
+
+START_TEST(refusals_in_a_row_at_the_start_of_a_new_log_are_no_io_errors)
+{
+    close_store();
+    fault_vfs_register();
+    open_store(FAULT_VFS, 0);
+    add_event(1, 9000);
+    ck_assert_int_eq(rb_store_commit(store), RB_OK);
+    fault = (struct rb_fault){.countdown = 2, .result = SQLITE_FULL, .kind = FAULT_TRUNCATE}; /* the log's */
+    rb_store_checkpoint(store, true);
+    fault = (struct rb_fault){.countdown = 3, .result = SQLITE_FULL, .more = -1, .kind = FAULT_WRITE};
+    for (int i = 0; i < 3; i++) {
+        add_event(2, 9000);
+        ck_assert_int_eq(rb_store_commit(store), RB_FULL);
+    }
+    fault = (struct rb_fault){0};
+    add_event(3, 9000);
+    ck_assert_int_eq(rb_store_commit(store), RB_OK);
+    close_store();
+    open_store(FAULT_VFS, 0);
+    ck_assert_int_eq(number("SELECT count(*) FROM event WHERE id IN (1, 3)"), 2);
+    ck_assert_int_eq(number("SELECT count(*) FROM event"), 2);
+}
+END_TEST
+
+START_TEST(a_commit_without_room_has_the_log_written_back_so_that_its_place_can_be_used_again)
+{
+    struct rb_store_stats stats;
+    close_store();
+    fault_vfs_register();
+    open_store(FAULT_VFS, 0);
+    for (int64_t id = 1; id <= 5; id++) {
+        add_event(id, 9000);
+        ck_assert_int_eq(rb_store_commit(store), RB_OK);
+        rb_store_checkpoint(store, false);
+    }
+    rb_store_stats(store, &stats);
+    ck_assert_int_gt(stats.wal_frames, 0);
+    fault = (struct rb_fault){.countdown = 1, .result = SQLITE_FULL, .kind = FAULT_WRITE};
+    add_event(6, 9000);
+    ck_assert_int_eq(rb_store_commit(store), RB_FULL);
+    rb_store_checkpoint(store, false);
+    rb_store_stats(store, &stats);
+    ck_assert_int_eq(stats.wal_frames, 0);
 }
 END_TEST
 
@@ -487,6 +538,8 @@ Suite *transaction_suite(void)
     tcase_add_test(tests, the_sealed_data_key_is_stored_and_replaced);
     tcase_add_test(tests, whatever_write_or_sync_fails_a_commit_keeps_its_word);
     tcase_add_test(tests, a_log_that_a_full_disk_keeps_from_being_written_back_is_not_cut);
+    tcase_add_test(tests, refusals_in_a_row_at_the_start_of_a_new_log_are_no_io_errors);
+    tcase_add_test(tests, a_commit_without_room_has_the_log_written_back_so_that_its_place_can_be_used_again);
     tcase_add_test(tests, a_refused_commit_at_the_start_of_a_new_log_does_not_come_back);
     tcase_add_test(tests, whatever_allocation_fails_a_commit_keeps_its_word);
     tcase_add_test(tests, memory_that_is_short_in_the_vfs_is_no_io_error);
