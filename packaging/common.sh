@@ -6,6 +6,8 @@ build_packages=(gcc meson ninja-build pkg-config python3 libuv1-dev libmicrohttp
   libjansson-dev libsodium-dev libconfuse-dev)
 run_packages=(curl ca-certificates)
 test_packages=(check spin strace clang libclang-rt-14-dev python3-venv redis-server openssl iproute2 util-linux)
+# For the browser that tries to get in; half a gigabyte.
+long_packages=(chromium)
 
 say() { printf '%s\n' "$*" >&2; }
 

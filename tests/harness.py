@@ -182,10 +182,10 @@ class Redis:
 
     PASSWORD = "redis"
 
-    def __init__(self, folder):
-        self.port = free_port()
+    def __init__(self, folder, port=None):
+        self.port = port or free_port()
         folder = pathlib.Path(folder) / f"redis-{self.port}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.process = Process(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
                                 "--save", "", "--appendonly", "no", "--requirepass", self.PASSWORD], folder / "log")
 
@@ -202,11 +202,12 @@ class Redis:
 
 
 class Tls:
-    """A CA of the test's own and a certificate for 127.0.0.1 and localhost."""
+    """A CA of the test's own, or another one's, and a certificate for 127.0.0.1 and localhost. starts: from when it is
+    valid, in days."""
 
-    def __init__(self, folder, host="IP:127.0.0.1,DNS:localhost", days=2):
+    def __init__(self, folder, host="IP:127.0.0.1,DNS:localhost", days=2, authority=None, starts=None):
         folder = pathlib.Path(folder)
-        self.ca, ca_key = folder / "ca.pem", folder / "ca.key"
+        folder.mkdir(exist_ok=True)
         self.key, self.certificate = folder / "server.key", folder / "server.pem"
         request, extra = folder / "server.csr", folder / "extra"
         extra.write_text(f"subjectAltName={host}\n")
@@ -214,11 +215,23 @@ class Tls:
         def openssl(*argv):
             subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True)
 
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_key, "-out", self.ca, "-days", "2",
-                "-subj", "/CN=test CA")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out", request, "-subj", "/CN=relay")
-        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-out",
-                self.certificate, "-days", days, "-extfile", extra)
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]
+        self.ca, self.ca_key = (authority.ca, authority.ca_key) if authority else (folder / "ca.pem", folder / "ca.key")
+        if not authority:
+            openssl("req", "-x509", *new_key, self.ca_key, "-out", self.ca, "-days", "2", "-subj", "/CN=test CA")
+        openssl("req", *new_key, self.key, "-out", request, "-subj", "/CN=relay")
+        if starts is None:
+            openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-out",
+                    self.certificate, "-days", days, "-extfile", extra)
+            return
+        begin, end = (time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 86400 * day))
+                      for day in (starts, starts + days))
+        (folder / "index").write_text("")
+        (folder / "ca.conf").write_text(f"[ca]\ndefault_ca = it\n[it]\ndatabase = {folder}/index\npolicy = any\n"
+                                        f"new_certs_dir = {folder}\nrand_serial = yes\ndefault_md = sha256\n"
+                                        "[any]\ncommonName = supplied\n")
+        openssl("ca", "-batch", "-config", folder / "ca.conf", "-in", request, "-cert", self.ca, "-keyfile", self.ca_key,
+                "-out", self.certificate, "-startdate", begin, "-enddate", end, "-extfile", extra, "-notext")
 
 
 class UnixAdapter(requests.adapters.HTTPAdapter):

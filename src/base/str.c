@@ -67,8 +67,7 @@ enum rb_status rb_span_to_i64(struct rb_span span, int64_t min, int64_t max, int
     return RB_OK;
 }
 
-/* Makes room for `more` bytes and a NUL. */
-static bool str_reserve(struct rb_str *str, size_t more)
+bool rb_str_reserve(struct rb_str *str, size_t more)
 {
     if (str->failed)
         return false;
@@ -94,7 +93,7 @@ static bool str_reserve(struct rb_str *str, size_t more)
 
 void rb_str_append(struct rb_str *str, const void *bytes, size_t len)
 {
-    if (!str_reserve(str, len))
+    if (!rb_str_reserve(str, len))
         return;
     if (len)
         memcpy(str->at + str->len, bytes, len);
@@ -122,7 +121,7 @@ void rb_str_addf(struct rb_str *str, const char *format, ...)
         str->failed = true;
         return;
     }
-    if (!str_reserve(str, (size_t)len))
+    if (!rb_str_reserve(str, (size_t)len))
         return;
     va_start(args, format);
     vsnprintf(str->at + str->len, (size_t)len + 1, format, args);
@@ -186,6 +185,19 @@ void rb_str_add_printable(struct rb_str *str, struct rb_span text)
         text.at += len;
         text.len -= len;
     }
+}
+
+bool rb_span_is_printable(struct rb_span text)
+{
+    while (text.len) {
+        uint32_t character = 0;
+        size_t len = rb_utf8_next(text, &character);
+        if (len == 0 || drives_terminal(character))
+            return false;
+        text.at += len;
+        text.len -= len;
+    }
+    return true;
 }
 
 bool rb_str_failed(const struct rb_str *str)

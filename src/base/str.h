@@ -49,6 +49,8 @@ int rb_hex_digit(char c);
  * if they are no valid UTF-8 (overlong forms, surrogates and what lies above U+10FFFF are not). */
 size_t rb_utf8_next(struct rb_span text, uint32_t *ret);
 
+/* So many more bytes can be appended without memory. False: there is none, the str has failed. */
+bool rb_str_reserve(struct rb_str *str, size_t more);
 void rb_str_append(struct rb_str *str, const void *bytes, size_t len);
 void rb_str_add(struct rb_str *str, const char *text);
 void rb_str_add_span(struct rb_str *str, struct rb_span span);
@@ -56,6 +58,8 @@ void rb_str_addf(struct rb_str *str, const char *format, ...) __attribute__((for
 /* Foreign text made fit for terminals and logs (hard case D8): C0, C1 and bidi controls and bytes that are no UTF-8 are
  * written as \\xNN or \\u{NNNN}. */
 void rb_str_add_printable(struct rb_str *str, struct rb_span text);
+/* Foreign text that is fit for them as it is. */
+bool rb_span_is_printable(struct rb_span text);
 bool rb_str_failed(const struct rb_str *str);
 /* Empties it, keeps the memory and forgets a failure. */
 void rb_str_reset(struct rb_str *str);

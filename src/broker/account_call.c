@@ -5,7 +5,10 @@
 
 #include "account_private.h"
 
-enum { PAGE_MAX_BYTES = 32 * 1024 * 1024 };
+enum {
+    PAGE_MAX_BYTES = 32 * 1024 * 1024,
+    SENT_MAX = 256, /* calls under way at once, each on a connection to the relay; the others wait for their turn */
+};
 
 enum kind { TOPIC, ME, SESSIONS, PAGE };
 
@@ -33,6 +36,7 @@ static void call_free(struct account_call *call)
 {
     rb_timer_stop(call->account->accounts->ports->clock, &call->timer);
     rb_list_remove(&call->node);
+    call->account->accounts->calls_sent -= call->sent;
     rb_str_free(&call->texts[0]);
     rb_str_free(&call->texts[1]);
     free(call);
@@ -44,11 +48,25 @@ void account_calls_free(struct rb_accounts *accounts)
         call_free(RB_CONTAINER(node, struct account_call, node));
 }
 
+static void go_on(struct account_call *call);
+
+/* Those that were sent stand first, so the search is short. */
+static void next_turn(struct rb_accounts *accounts)
+{
+    RB_LIST_EACH (&accounts->calls, node) {
+        if (accounts->calls_sent >= SENT_MAX)
+            return;
+        go_on(RB_CONTAINER(node, struct account_call, node));
+    }
+}
+
 static void finish(struct account_call *call, const struct rb_answer *answer, const struct rb_me *me,
                    const struct rb_incoming *messages, size_t count, struct rb_span next_cursor)
 {
     struct account_call ended = *call;
     call_free(call);
+    if (ended.sent)
+        next_turn(ended.account->accounts);
     switch (ended.kind) {
     case TOPIC:
     case SESSIONS:
@@ -70,9 +88,15 @@ static void no_token(struct account_call *call)
                                .status = 503,
                                .retry_after_ms = -1,
                                .relay_wall_ms = -1};
-    bool active = rb_account_state(call->account) == RB_ACCOUNT_ACTIVE;
-    snprintf(answer.detail, sizeof answer.detail, "%s",
-             active ? "there is no valid access token at the moment" : "the account needs a login");
+    const struct rb_account *account = call->account;
+    if (rb_account_state(account) != RB_ACCOUNT_ACTIVE)
+        snprintf(answer.detail, sizeof answer.detail, "the account %.64s has no login; run relay-broker login",
+                 account->name);
+    else if (account->accounts->calls_sent >= SENT_MAX)
+        snprintf(answer.detail, sizeof answer.detail, "%d calls to the relay are under way; try again later", SENT_MAX);
+    else
+        snprintf(answer.detail, sizeof answer.detail, "a new access token has not come yet; try again later%s%.180s",
+                 account->last_problem[0] ? ": " : "", account->last_problem);
     finish(call, &answer, NULL, NULL, 0, (struct rb_span){0});
 }
 
@@ -80,8 +104,6 @@ static void timed_out(struct rb_timer *timer)
 {
     no_token(RB_CONTAINER(timer, struct account_call, timer));
 }
-
-static void go_on(struct account_call *call);
 
 /* True: it is sent once more, and the answer is not the end. */
 static bool sent_again(struct account_call *call, const struct rb_answer *answer)
@@ -93,7 +115,9 @@ static bool sent_again(struct account_call *call, const struct rb_answer *answer
         return false;
     call->retried = true;
     call->sent = false;
+    call->account->accounts->calls_sent--;
     go_on(call);
+    next_turn(call->account->accounts);
     return true;
 }
 
@@ -140,18 +164,23 @@ static enum rb_status send_call(struct account_call *call, struct rb_span token)
     return RB_INVALID;
 }
 
-/* Sends, or waits for a token, or lets the timer say soon that none can come. */
+/* Sends, or waits for its turn or a token, or lets the timer say soon that none can come. */
 static void go_on(struct account_call *call)
 {
     struct rb_clock *clock = call->account->accounts->ports->clock;
     struct rb_span token;
     if (call->sent)
         return;
+    if (call->account->accounts->calls_sent >= SENT_MAX) {
+        rb_timer_set(clock, &call->timer, call->until_ms);
+        return;
+    }
     enum rb_status status = rb_account_access(call->account, &token, &call->serial);
     if (status == RB_OK)
         status = send_call(call, token);
     if (status == RB_OK) {
         call->sent = true;
+        call->account->accounts->calls_sent++;
         rb_timer_stop(clock, &call->timer);
     } else if (status == RB_UNAVAILABLE) {
         rb_timer_set(clock, &call->timer, call->until_ms);

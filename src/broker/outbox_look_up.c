@@ -8,6 +8,7 @@ enum {
     PAGES_UP = 1000, /* from a known id on */
     PAGES_DOWN = 10, /* from the newest back, when nothing is known */
     NO_MEMORY_MS = 1000,
+    LOST_TIMES = 10, /* so much longer may a look-up take whose answers are lost */
 };
 
 /* A page that the relay cannot read (a poisoned message, contract §4) says nothing about the relay as a whole. */
@@ -197,15 +198,23 @@ static bool is_ours(const struct look_up *look_up, const struct rb_incoming *mes
     return rb_stamp_is(message->metadata, look_up->stamp);
 }
 
-/* A failed read: again later, until it has failed for so long that it ends as not found. */
+/* A failed read: again later. What the relay fails to read for so long ends as not found, and is sent again. While it
+ * cannot be reached there is nothing to be won by that, only a second copy; while its answers are lost, too, but then
+ * the reading may be what goes wrong, so that ends as well. */
 static void read_failed(struct queue *queue, const struct rb_answer *answer)
 {
     struct rb_outbox *outbox = queue->outbox;
     struct look_up *look_up = &queue->look_up;
-    int64_t now = rb_clock_now_ms(outbox->ports->clock);
-    if (look_up->failures++ == 0)
-        look_up->failing_since_ms = now;
-    if (now - look_up->failing_since_ms >= outbox->ports->config->look_up_give_up_ms) {
+    int64_t now = rb_clock_now_ms(outbox->ports->clock), give_up_ms = outbox->ports->config->look_up_give_up_ms;
+    bool away = answer->problem == RB_PROBLEM_UNREACHABLE, lost = answer->problem == RB_PROBLEM_LOST && !answer->status;
+    look_up->failures++;
+    look_up->away |= away || lost;
+    if (away || lost || !look_up->failing_since_ms)
+        look_up->failing_since_ms = away || lost ? 0 : now;
+    if (!lost || !look_up->lost_since_ms)
+        look_up->lost_since_ms = lost ? now : 0;
+    if ((look_up->failing_since_ms && now - look_up->failing_since_ms >= give_up_ms) ||
+        (look_up->lost_since_ms && now - look_up->lost_since_ms >= LOST_TIMES * give_up_ms)) {
         conclude_or_wait(queue, OUTCOME_NOT_FOUND, NULL);
         return;
     }
@@ -225,10 +234,22 @@ static bool turn_page(struct look_up *look_up, size_t count, struct rb_span next
     return !rb_str_failed(&look_up->cursor);
 }
 
+/* A relay that comes back may do just now what it was sent before: one look later is better than a second copy. */
+static void found_nothing(struct queue *queue)
+{
+    if (queue->look_up.away) {
+        queue->look_up.post_id = 0;
+        rest(queue, queue->outbox->ports->config->unknown_wait_ms);
+    } else {
+        conclude_or_wait(queue, OUTCOME_NOT_FOUND, NULL);
+    }
+}
+
 static void read_page(struct queue *queue, const struct rb_incoming *messages, size_t count, struct rb_span next_cursor)
 {
     struct look_up *look_up = &queue->look_up;
     look_up->failures = 0;
+    look_up->failing_since_ms = look_up->lost_since_ms = 0;
     for (size_t i = 0; i < count; i++) {
         if (is_ours(look_up, &messages[i])) {
             conclude_or_wait(queue, OUTCOME_ACCEPTED, &messages[i]);
@@ -236,7 +257,7 @@ static void read_page(struct queue *queue, const struct rb_incoming *messages, s
         }
     }
     if (!turn_page(look_up, count, next_cursor))
-        conclude_or_wait(queue, OUTCOME_NOT_FOUND, NULL);
+        found_nothing(queue);
 }
 
 static void on_page(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
@@ -256,7 +277,7 @@ static void on_page(void *arg, const struct rb_answer *answer, const struct rb_i
     } else if (answer->end == RB_END_EXECUTED) {
         read_page(queue, messages, count, next_cursor);
     } else if (answer->problem == RB_PROBLEM_NOT_FOUND) {
-        conclude_or_wait(queue, OUTCOME_NOT_FOUND, NULL);
+        found_nothing(queue);
     } else if (answer->problem == RB_PROBLEM_TOO_LONG && look_up->limit > 1) {
         look_up->limit /= 2;
     } else {

@@ -76,7 +76,10 @@ static void fetched(void *arg, const struct rb_answer *answer, const struct rb_i
         return;
     }
     bool none = answer->problem == RB_PROBLEM_NOT_FOUND;
-    if (!none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE))
+    bool failed = !none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE);
+    if (failed && state->late)
+        rb_poll_proceed(state);
+    else if (failed)
         rb_timer_set_in(state->sessions->ports->clock, &state->retry, RETRY_MS);
     else if (!take_page(state, entry, messages, none ? 0 : count))
         rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
@@ -88,9 +91,11 @@ struct rb_poll_entry *rb_poll_to_fetch(struct rb_poll_state *state)
 {
     if (state->fetched_count >= RB_POLL_MESSAGES_MAX || state->more_fetched)
         return NULL;
-    for (size_t i = 0; i < state->count; i++)
-        if (state->entries[i].since)
-            return &state->entries[i];
+    for (size_t i = 0; i < state->count; i++) {
+        struct rb_poll_entry *entry = &state->entries[(state->first + i) % state->count];
+        if (entry->since)
+            return entry;
+    }
     return NULL;
 }
 

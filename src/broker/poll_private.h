@@ -39,11 +39,13 @@ struct rb_poll_state {
     struct rb_poll *poll;
     struct rb_effect effect;
     struct rb_timer timer;
-    struct rb_timer retry; /* of a read at the relay that failed */
+    struct rb_timer retry; /* of a read at the relay that failed, or of an answer without room */
     uint64_t connection;
     int64_t ends_ms;
     size_t max_bytes;
     bool effect_set, parked, had_since, more_fetched;
+    bool late;    /* its time is up, but something is just being read from the relay */
+    size_t first; /* the entry that is read from the relay first: by chance, so that none is always last */
     struct rb_poll_fetch *fetch;
     struct rb_poll_fetched *fetched;
     size_t fetched_count;

@@ -74,7 +74,7 @@ static int serve(struct fake *fake, const struct rb_fake_relay_config *config)
         for (size_t i = 0; i < SIGNALS; i++)
             uv_close((uv_handle_t *)&fake->signals[i], NULL);
     } else {
-        rb_complain("The fake relay cannot start: %s.", err.text);
+        rb_complain("%s", err.text);
     }
     rb_fake_relay_free(fake->relay);
     rb_loop_free(fake->loop);
@@ -85,9 +85,10 @@ static int serve(struct fake *fake, const struct rb_fake_relay_config *config)
 static enum rb_status read_config(const char *listen, const char *flavour, struct rb_address *address,
                                   struct rb_fake_relay_config *config, struct rb_error *err)
 {
-    enum rb_status status = rb_address_read(listen, address, err);
+    struct rb_error why = {0};
+    enum rb_status status = rb_address_read(listen, address, &why);
     if (status != RB_OK)
-        return status;
+        return rb_fail(err, status, "--listen: %s.", why.text);
     if (address->path)
         return rb_fail(err, RB_INVALID, "The fake relay listens on HOST:PORT, not on \"%s\".", listen);
     if (strcmp(flavour, "memory") != 0 && strcmp(flavour, "valkey") != 0)

@@ -277,7 +277,7 @@ static enum rb_status check(const struct login *login, struct rb_error *err)
     if (login->username && !login->password_stdin && !isatty(STDIN_FILENO))
         return rb_fail(err, RB_INVALID, "Give the password with --password-stdin, or call it from a terminal.");
     if (!login->username && !login->import)
-        return rb_fail(err, RB_INVALID, "A login needs --username with --password-stdin, or --import FILE.");
+        return rb_fail(err, RB_INVALID, "A login needs --username NAME, or --import FILE.");
     return RB_OK;
 }
 

@@ -178,7 +178,7 @@ int rb_command_post(int argc, char **argv)
     if (!rb_options_parse(&usage, argc, argv, &topic, &ends))
         return ends;
     if (strcmp(post.payload, "-") == 0 && isatty(STDIN_FILENO)) {
-        struct rb_error err = {.text = "give the message with --payload, or on standard input"};
+        struct rb_error err = {.text = "Give the message with --payload, or on standard input."};
         return rb_complain_of_usage("post", &err);
     }
     post.topic = topic.at[0];

@@ -254,8 +254,8 @@ int rb_command_run(int argc, char **argv)
     const struct rb_usage usage = {
         "run",
         "[--config FILE] [--state DIR] [--keys DIR] [--listen HOST:PORT]…",
-        "Runs the daemon in the foreground until SIGTERM or SIGINT. It prints \"listening on ADDRESS\" for each\n"
-        "address. A stop waits for a token call that is under way; a second signal does not.",
+        "Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP. It prints \"listening on ADDRESS\" for\n"
+        "each address. A stop waits for a token call that is under way; a second signal does not.",
         options,
         sizeof options / sizeof options[0],
         0,
@@ -266,8 +266,10 @@ int rb_command_run(int argc, char **argv)
     for (size_t i = 0; i < listen.count; i++) {
         struct rb_address address;
         struct rb_error err = {0};
-        if (rb_address_read(listen.at[i], &address, &err) != RB_OK)
+        if (rb_address_read(listen.at[i], &address, &err) != RB_OK) {
+            rb_fail(&err, RB_INVALID, "--listen: %s.", err.text);
             return rb_complain_of_usage("run", &err);
+        }
     }
     return run(config, state, keys, &listen);
 }

@@ -198,6 +198,17 @@ static void add_state(struct rb_str *out, const json_t *account)
     }
 }
 
+static void add_trouble(struct rb_str *out, const json_t *account)
+{
+    const char *trouble = json_string_value(json_object_get(account, "trouble"));
+    if (!trouble || !*trouble)
+        return;
+    begin(out, "");
+    rb_str_add(out, "RELAY TROUBLE: ");
+    rb_str_add_printable(out, rb_span_of(trouble));
+    rb_str_add(out, "\n");
+}
+
 static void add_accounts(struct rb_str *out, json_t *accounts)
 {
     size_t i;
@@ -218,6 +229,7 @@ static void add_accounts(struct rb_str *out, json_t *accounts)
         add_text(out, json_object_get(account, "relay_url"));
         rb_str_add(out, "\n");
         add_tokens(out, account);
+        add_trouble(out, account);
         if (problem && *problem) {
             begin(out, "");
             rb_str_add(out, "last problem: ");

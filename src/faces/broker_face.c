@@ -100,10 +100,13 @@ static void refuse_post(struct rb_http_request *request, enum rb_status status, 
 /* The first thing wrong, as a problem. */
 static bool refuse_issues(struct rb_http_request *request, struct rb_wire_issues *issues)
 {
-    if (!issues->list)
+    if (!issues->list && !issues->no_memory)
         return false;
     const char *sentence = json_string_value(json_object_get(json_array_get(issues->list, 0), "msg"));
-    rb_http_answer_problem(request, 422, "invalid", sentence ? sentence : "The body is not a message.");
+    if (issues->no_memory)
+        rb_http_answer_problem(request, 503, "busy", "There is not enough memory now. Try again.");
+    else
+        rb_http_answer_problem(request, 422, "invalid", sentence ? sentence : "The body is not a message.");
     json_decref(issues->list);
     issues->list = NULL;
     return true;
@@ -160,10 +163,14 @@ static void view_post(struct rb_http_request *request, void *face)
     int64_t id;
     struct rb_post_view view;
     struct rb_account *account = NULL;
-    if (rb_outbox_id_parse(rb_http_param(request, 0), &id) &&
-        rb_outbox_view(context->broker->outbox, id, &view) == RB_OK)
+    enum rb_status status = RB_NOT_FOUND;
+    if (rb_outbox_id_parse(rb_http_param(request, 0), &id))
+        status = rb_outbox_view(context->broker->outbox, id, &view);
+    if (status == RB_OK)
         account = rb_account_by_id(context->broker->accounts, view.account);
-    if (account && rb_door_serves(door, account))
+    if (status != RB_OK && status != RB_NOT_FOUND)
+        rb_http_answer_problem(request, 503, "busy", "The post cannot be read now. Try again.");
+    else if (account && rb_door_serves(door, account))
         rb_http_answer_json(request, 200, post_json(&view));
     else
         rb_http_answer_problem(request, 404, "not_found",

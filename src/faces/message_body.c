@@ -18,7 +18,12 @@ bool rb_topic_value_read(struct rb_json_value value, const char *loc, struct rb_
         rb_wire_issue(issues, "string_type", loc, "A topic name must be a string.", &value);
         return false;
     }
-    if (rb_json_string(value, ret) != RB_OK || !rb_topic_name_valid(rb_str_span(ret))) {
+    enum rb_status status = rb_json_string(value, ret);
+    if (rb_str_failed(ret)) {
+        issues->no_memory = true;
+        return false;
+    }
+    if (status != RB_OK || !rb_topic_name_valid(rb_str_span(ret))) {
         rb_wire_issue(issues, "value_error", loc,
                       "A topic name has 1 to 255 letters, digits, '_' and '-', at least one of them a letter or digit.",
                       &value);

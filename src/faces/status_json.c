@@ -34,18 +34,18 @@ static json_t *account_json(struct rb_face_context *context, struct rb_account *
 {
     struct rb_account_status status;
     rb_account_status(account, &status);
-    json_t *tree =
-        json_pack("{ss ss ss sI so sI}", "name", rb_account_name(account), "state", status.state, "chain",
-                  status.chain_state, "generation", (json_int_t)status.generation, "access_expires_in_s",
-                  status.access_expires_in_ms < 0 ? json_null() : json_integer(status.access_expires_in_ms / 1000),
-                  "outbox_open", (json_int_t)rb_outbox_open_of(context->broker->outbox, rb_account_id(account)));
+    json_t *tree = json_pack(
+        "{ss ss ss sb sI so sI}", "name", rb_account_name(account), "state", status.state, "chain", status.chain_state,
+        "relay_answers", !status.trouble[0], "generation", (json_int_t)status.generation, "access_expires_in_s",
+        status.access_expires_in_ms < 0 ? json_null() : json_integer(status.access_expires_in_ms / 1000), "outbox_open",
+        (json_int_t)rb_outbox_open_of(context->broker->outbox, rb_account_id(account)));
     if (!tree || !admin)
         return tree;
     json_t *more =
-        json_pack("{ss ss sI sI sI sI ss}", "relay_url", rb_account_peer(account).url, "username",
+        json_pack("{ss ss sI sI sI sI ss ss}", "relay_url", rb_account_peer(account).url, "username",
                   rb_account_username(account), "chains", (json_int_t)status.chains, "chains_revoking",
                   (json_int_t)status.chains_revoking, "refreshes", (json_int_t)status.refreshes, "refreshes_failed",
-                  (json_int_t)status.refreshes_failed, "last_problem", status.last_problem);
+                  (json_int_t)status.refreshes_failed, "last_problem", status.last_problem, "trouble", status.trouble);
     json_object_update_new(tree, more);
     return tree;
 }

@@ -69,7 +69,7 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
         rb_wire_detail(
             request, 401,
             rb_account_next(context->broker->accounts, NULL)
-                ? "Several accounts are open here: log in with POST /auth/login and the account's name as user name."
+                ? "Several accounts are open here: name one, by --account or as the user name of POST /auth/login."
                 : "There is no login here yet: run relay-broker login.");
         return false;
     }
@@ -124,6 +124,15 @@ void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_reques
     rb_tick_after(context->tick, &reply->effect);
 }
 
+static const char *advice(const struct rb_http_request *request, const struct rb_answer *answer)
+{
+    if (rb_http_method(request) == RB_GET)
+        return " Try again later.";
+    if (answer->end == RB_END_NOT_EXECUTED)
+        return " Nothing was done; try again later.";
+    return " It may have been done all the same.";
+}
+
 void rb_wire_pass_answer(struct rb_http_request *request, const struct rb_answer *answer)
 {
     bool relays_own = answer->status >= 200 && answer->status < 500 && (answer->body.len || answer->status == 204) &&
@@ -134,8 +143,11 @@ void rb_wire_pass_answer(struct rb_http_request *request, const struct rb_answer
                        empty ? (struct rb_span){0} : answer->body);
         return;
     }
-    char sentence[400];
-    snprintf(sentence, sizeof sentence, "The relay could not be asked: %s%s%s.", rb_problem_text(answer->problem),
-             answer->detail[0] ? ": " : "", answer->detail);
+    /* A 503 that is not the relay's: there was no token to ask it with. */
+    bool not_asked = answer->problem == RB_PROBLEM_UNREACHABLE && answer->status == 503;
+    const char *problem = not_asked ? "" : rb_problem_text(answer->problem);
+    char sentence[450];
+    snprintf(sentence, sizeof sentence, "The relay could not be asked: %s%s%s.%s", problem,
+             *problem && answer->detail[0] ? ": " : "", answer->detail, not_asked ? "" : advice(request, answer));
     rb_wire_unavailable(request, 503, sentence, 1);
 }

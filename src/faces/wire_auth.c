@@ -51,6 +51,7 @@ void rb_wire_login(struct rb_http_request *request, void *face)
         rb_wire_issue(&issues, "missing", "body/password", "A password is required; any will do.", NULL);
     if (password.at)
         sodium_memzero(password.at, password.len);
+    issues.no_memory = issues.no_memory || rb_str_failed(&username) || rb_str_failed(&password);
     if (rb_http_form(request, "grant_type", &grant) && grant.len && !rb_span_is(rb_str_span(&grant), "password"))
         rb_wire_issue(&issues, "string_pattern_mismatch", "body/grant_type", "grant_type must be password.", NULL);
     if (rb_wire_refuse(request, &issues))
@@ -78,6 +79,7 @@ static bool body_refresh_token(struct rb_http_request *request, struct rb_str *o
         rb_wire_issue(&issues, "string_type", "body/refresh_token", "The refresh token must be a string.", NULL);
     else
         rb_json_string(token, out);
+    issues.no_memory |= rb_str_failed(out);
     return !rb_wire_refuse(request, &issues);
 }
 

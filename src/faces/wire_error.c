@@ -75,16 +75,22 @@ void rb_wire_issue(struct rb_wire_issues *issues, const char *type, const char *
 {
     if (!issues->list)
         issues->list = json_array();
-    json_array_append_new(issues->list, json_pack("{ss so ss so}", "type", type, "loc", loc_tree(loc), "msg", sentence,
-                                                  "input", input_tree(issues, input)));
+    if (json_array_append_new(issues->list, json_pack("{ss so ss so}", "type", type, "loc", loc_tree(loc), "msg",
+                                                      sentence, "input", input_tree(issues, input))) != 0)
+        issues->no_memory = true;
 }
 
 bool rb_wire_refuse(struct rb_http_request *request, struct rb_wire_issues *issues)
 {
-    if (!issues->list)
-        return false;
     json_t *list = issues->list;
     issues->list = NULL;
+    if (issues->no_memory) {
+        json_decref(list);
+        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 5);
+        return true;
+    }
+    if (!list)
+        return false;
     rb_http_answer_json(request, 422, json_pack("{so}", "detail", list));
     return true;
 }
@@ -118,6 +124,6 @@ bool rb_wire_body(struct rb_http_request *request, bool show_input, struct rb_js
     case RB_JSON_DEPTH:
         break;
     }
-    rb_wire_detail(request, 400, "There was an error parsing the body");
+    rb_wire_detail(request, 400, "The body is not valid UTF-8, or is nested too deep.");
     return false;
 }

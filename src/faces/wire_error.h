@@ -17,12 +17,13 @@ void rb_wire_problem(struct rb_http_request *request, int status, const char *wo
 struct rb_wire_issues {
     json_t *list;    /* NULL until the first */
     bool show_input; /* /auth/ never shows it: it may be a secret */
+    bool no_memory;  /* nothing is known of the request: 503 */
 };
 /* `loc` is a "/"-separated path below "body" or "query"; parts of digits are indexes: "body/messages/3/topic". `input`
  * may be NULL. */
 void rb_wire_issue(struct rb_wire_issues *issues, const char *type, const char *loc, const char *sentence,
                    const struct rb_json_value *input);
-/* Answers 422 when there are issues, releasing them; false: there were none. */
+/* Answers 422 when there are issues, releasing them, or 503 where memory was short; false: neither. */
 bool rb_wire_refuse(struct rb_http_request *request, struct rb_wire_issues *issues);
 
 /* The request's body as checked JSON. False: it was answered (422 json_invalid; 400 for bad UTF-8 or very deep nesting;

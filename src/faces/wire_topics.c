@@ -86,6 +86,7 @@ static void read_description(struct rb_json_value body, struct rb_wire_issues *i
     else if (rb_json_string(value, text) == RB_OK && characters(rb_str_span(text)) > DESCRIPTION_MAX)
         rb_wire_issue(issues, "string_too_long", "body/description", "The description has at most 500 characters.",
                       NULL);
+    issues->no_memory |= rb_str_failed(text);
     *ret_has = true;
 }
 

@@ -121,9 +121,9 @@ size_t rb_relay_post_bytes(const struct rb_outgoing *message)
     size_t bytes;
     add_post_before_payload(&around, message);
     add_post_after_payload(&around, message);
-    if (rb_str_failed(&around) || __builtin_add_overflow(around.len, message->payload.len, &bytes))
-        return SIZE_MAX;
-    return bytes;
+    if (rb_str_failed(&around))
+        return 0;
+    return __builtin_add_overflow(around.len, message->payload.len, &bytes) ? SIZE_MAX : bytes;
 }
 
 void rb_encode_poll(struct rb_str *body, const struct rb_since *topics, size_t count, int timeout_s)

@@ -14,19 +14,6 @@ static const struct {
     {422, RB_422, RB_PROBLEM_INVALID},   {429, RB_429, RB_PROBLEM_RATE},
 };
 
-const char *rb_end_text(enum rb_end end)
-{
-    switch (end) {
-    case RB_END_NOT_EXECUTED:
-        return "not executed";
-    case RB_END_EXECUTED:
-        return "executed";
-    case RB_END_UNKNOWN:
-        return "unknown";
-    }
-    return "unknown end";
-}
-
 const char *rb_problem_text(enum rb_problem problem)
 {
     switch (problem) {

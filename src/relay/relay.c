@@ -16,6 +16,13 @@ struct rb_relay {
     struct rb_carrier *carrier;
     struct rb_list calls;
     size_t count;
+    struct rb_list troubled;
+};
+
+struct troubled {
+    struct rb_list node;
+    char *url;
+    char text[RB_RELAY_TROUBLE_MAX];
 };
 
 struct rb_call {
@@ -38,15 +45,70 @@ struct rb_call {
     void *arg;
 };
 
-enum rb_status rb_relay_new(struct rb_clock *clock, struct rb_carrier *carrier, struct rb_relay **ret)
+enum rb_status rb_relay_new(struct rb_carrier *carrier, struct rb_relay **ret)
 {
     struct rb_relay *relay = calloc(1, sizeof *relay);
     if (!relay)
         return RB_NO_MEMORY;
     relay->carrier = carrier;
     rb_list_init(&relay->calls);
+    rb_list_init(&relay->troubled);
     *ret = relay;
     return RB_OK;
+}
+
+/* --- who is in trouble --- */
+
+static void troubled_free(struct troubled *troubled)
+{
+    rb_list_remove(&troubled->node);
+    free(troubled->url);
+    free(troubled);
+}
+
+static struct troubled *troubled_find(const struct rb_relay *relay, const char *url)
+{
+    RB_LIST_EACH (&relay->troubled, node) {
+        struct troubled *troubled = RB_CONTAINER(node, struct troubled, node);
+        if (strcmp(troubled->url, url) == 0)
+            return troubled;
+    }
+    return NULL;
+}
+
+/* Without memory for it nothing is noted. */
+static struct troubled *troubled_new(struct rb_relay *relay, const char *url)
+{
+    struct troubled *troubled = calloc(1, sizeof *troubled);
+    if (!troubled)
+        return NULL;
+    troubled->url = rb_span_dup(rb_span_of(url));
+    if (!troubled->url) {
+        free(troubled);
+        return NULL;
+    }
+    rb_list_push(&relay->troubled, &troubled->node);
+    return troubled;
+}
+
+static void note_trouble(struct rb_relay *relay, const char *url, const struct rb_answer *answer)
+{
+    bool well = answer->problem != RB_PROBLEM_UNREACHABLE && answer->problem != RB_PROBLEM_LOST &&
+                answer->problem != RB_PROBLEM_SERVER;
+    struct troubled *troubled = troubled_find(relay, url);
+    if (well && troubled)
+        troubled_free(troubled);
+    if (!well && !troubled)
+        troubled = troubled_new(relay, url);
+    if (!well && troubled)
+        snprintf(troubled->text, sizeof troubled->text, "%s%s%s", rb_problem_text(answer->problem),
+                 answer->detail[0] ? ": " : "", answer->detail);
+}
+
+const char *rb_relay_trouble(const struct rb_relay *relay, const char *url)
+{
+    const struct troubled *troubled = troubled_find(relay, url);
+    return troubled ? troubled->text : "";
 }
 
 void rb_relay_free(struct rb_relay *relay)
@@ -55,6 +117,8 @@ void rb_relay_free(struct rb_relay *relay)
         return;
     while (!rb_list_empty(&relay->calls))
         rb_call_abandon(RB_CONTAINER(relay->calls.next, struct rb_call, node));
+    while (!rb_list_empty(&relay->troubled))
+        troubled_free(RB_CONTAINER(relay->troubled.next, struct troubled, node));
     free(relay);
 }
 
@@ -138,6 +202,9 @@ static void on_exchange_done(struct rb_exchange *exchange)
     call_unlink(call);
     call->ended = true;
     rb_decode(call->kind, exchange, &answer, &decoded);
+    /* A logout is a 500 at every relay with Valkey (contract §2). */
+    if (call->kind != RB_CALL_LOGOUT)
+        note_trouble(call->relay, call->url, &answer);
     report(call, &answer, &decoded);
     rb_decoded_free(&decoded);
     call_free(call);

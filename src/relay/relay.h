@@ -21,7 +21,6 @@ enum rb_end {
     RB_END_EXECUTED,     /* done, and the answer is whole */
     RB_END_UNKNOWN,      /* anything else: it may have been done, or may yet be */
 };
-const char *rb_end_text(enum rb_end end);
 
 /* Why a call did not succeed. */
 enum rb_problem {
@@ -63,13 +62,17 @@ struct rb_answer {
 struct rb_relay;
 
 /* Clock and carrier are borrowed. */
-enum rb_status rb_relay_new(struct rb_clock *clock, struct rb_carrier *carrier, struct rb_relay **ret);
+enum rb_status rb_relay_new(struct rb_carrier *carrier, struct rb_relay **ret);
 /* Abandons all calls without their `done`. */
 void rb_relay_free(struct rb_relay *relay);
 /* Ends a call without its `done`; what was sent may still arrive (R1). */
 void rb_call_abandon(struct rb_call *call);
 /* The number of calls under way. */
 size_t rb_relay_calls(const struct rb_relay *relay);
+
+enum { RB_RELAY_TROUBLE_MAX = 300 };
+/* What is wrong with a relay: its last call had no answer of its own, or a 5xx. "": nothing known. Printable. */
+const char *rb_relay_trouble(const struct rb_relay *relay, const char *url);
 
 /* Deadlines from the start of a call. R1: a refresh is cut only at its own. */
 enum {
@@ -128,7 +131,7 @@ typedef void (*rb_post_done)(void *arg, const struct rb_answer *answer, const st
 enum rb_status rb_relay_post(struct rb_relay *relay, const struct rb_relay_peer *peer, struct rb_span access_token,
                              const struct rb_outgoing *message, const char *idempotency_key, rb_post_done done,
                              void *arg, struct rb_call **ret);
-/* The exact length in bytes of the body that rb_relay_post would send. */
+/* The exact length in bytes of the body that rb_relay_post would send; 0: out of memory. */
 size_t rb_relay_post_bytes(const struct rb_outgoing *message);
 
 struct rb_incoming {

@@ -1,6 +1,7 @@
 #include "transfer.h"
 
 #include <limits.h>
+#include <openssl/ssl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@ enum {
     /* The relay closes idle connections after 5 s; one that may be about to is not taken (T3). libcurl counts whole
      * seconds, so this is "less than 4". */
     MAX_IDLE_S = 3,
+    /* The system's authorities take milliseconds to read. */
+    SYSTEM_CA_CACHE_S = 60,
     HEADERS_MAX = 64 * 1024,
     RETRY_AFTER_MAX_S = 24 * 3600,
 };
@@ -189,6 +192,8 @@ static bool set_longs(struct rb_transfer *transfer)
         {CURLOPT_SSL_VERIFYPEER, 1},
         {CURLOPT_SSL_VERIFYHOST, 2},
         {CURLOPT_MAXAGE_CONN, MAX_IDLE_S},
+        /* A file of authorities that was mended counts without a restart. */
+        {CURLOPT_CA_CACHE_TIMEOUT, exchange->ca_file ? 0 : SYSTEM_CA_CACHE_S},
         {CURLOPT_FRESH_CONNECT, exchange->fresh_connection},
         {CURLOPT_FORBID_REUSE, exchange->fresh_connection},
     };
@@ -213,6 +218,13 @@ static bool set_method(struct rb_transfer *transfer)
            curl_easy_setopt(easy, CURLOPT_READDATA, transfer) == CURLE_OK;
 }
 
+/* Otherwise the TLS library keeps what it deciphered, tokens among it, in buffers that it frees as they are. */
+static CURLcode on_tls(CURL *easy, void *tls, void *arg)
+{
+    SSL_CTX_set_options(tls, SSL_OP_CLEANSE_PLAINTEXT);
+    return CURLE_OK;
+}
+
 static bool set_peer(struct rb_transfer *transfer)
 {
     const struct rb_exchange *exchange = transfer->exchange;
@@ -226,6 +238,8 @@ static bool set_peer(struct rb_transfer *transfer)
     /* D7: a proxy would get the bearer in the clear. */
     bool https = strncmp(exchange->url, "https://", 8) == 0;
     if (!https && curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK)
+        return false;
+    if (https && curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls) != CURLE_OK)
         return false;
     /* A file of its own replaces the system's authorities, it does not join them. */
     return !exchange->ca_file || (curl_easy_setopt(easy, CURLOPT_CAINFO, exchange->ca_file) == CURLE_OK &&
@@ -296,27 +310,6 @@ static bool is_json(CURL *easy)
     return rb_span_is_nocase(media, "application/json");
 }
 
-/* A few words for a user where libcurl's own are about libcurl. */
-static const char *cause_of(struct rb_transfer *transfer, CURLcode result)
-{
-    long error = 0;
-    if (transfer->exchange->too_long)
-        return "the answer is too long";
-    if (transfer->header_too_long)
-        return "the headers of the answer are too long";
-    if (rb_str_failed(&transfer->answer))
-        return "out of memory";
-    if (result == CURLE_COULDNT_CONNECT && curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error) == CURLE_OK &&
-        error > 0 && strerrordesc_np((int)error))
-        return strerrordesc_np((int)error);
-    if (transfer->attempts > 0 &&
-        (result == CURLE_ABORTED_BY_CALLBACK || result == CURLE_SEND_FAIL_REWIND || result == CURLE_GOT_NOTHING))
-        return "the connection was closed without an answer";
-    if (transfer->attempts > 0 && result == CURLE_PARTIAL_FILE)
-        return "the answer was cut short";
-    return transfer->error[0] ? transfer->error : curl_easy_strerror(result);
-}
-
 static void end_without_answer(struct rb_transfer *transfer, const char *cause)
 {
     struct rb_exchange *exchange = transfer->exchange;
@@ -334,7 +327,10 @@ void rb_transfer_end(struct rb_transfer *transfer, CURLcode result)
     long status = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     if (result != CURLE_OK || transfer->attempts != 1 || status < 200 || status > 999) {
-        end_without_answer(transfer, result == CURLE_OK ? "not an HTTP answer" : cause_of(transfer, result));
+        char cause[2 * CURL_ERROR_SIZE] = "not an HTTP answer";
+        if (result != CURLE_OK)
+            rb_transfer_cause(transfer, result, cause, sizeof cause);
+        end_without_answer(transfer, cause);
         return;
     }
     exchange->delivery = RB_DELIVERY_ANSWER;
@@ -352,6 +348,5 @@ void rb_transfer_end(struct rb_transfer *transfer, CURLcode result)
 
 void rb_transfer_end_late(struct rb_transfer *transfer)
 {
-    end_without_answer(transfer, transfer->attempts ? "no whole answer before the deadline"
-                                                    : "no connection before the deadline");
+    end_without_answer(transfer, transfer->attempts ? "it took too long" : "no connection before the deadline");
 }

@@ -41,6 +41,8 @@ enum rb_status rb_transfer_new(struct rb_exchange *exchange, struct rb_transfer 
 void rb_transfer_end(struct rb_transfer *transfer, CURLcode result);
 /* The end of a transfer that its deadline cuts. */
 void rb_transfer_end_late(struct rb_transfer *transfer);
+/* Why there is no answer, in a few words for a user where libcurl's own are about libcurl. */
+void rb_transfer_cause(struct rb_transfer *transfer, CURLcode result, char *ret, size_t room);
 /* Wipes what may be secret. */
 void rb_transfer_free(struct rb_transfer *transfer);
 

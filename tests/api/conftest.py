@@ -1,3 +1,4 @@
+import os
 import types
 
 import pytest
@@ -37,3 +38,12 @@ def topic(request):
     """A topic of the test's own."""
     name = "".join(c if c.isalnum() else "-" for c in request.node.name)
     return name[:60].strip("-") + "-" + format(abs(hash(request.node.nodeid)) % 10**6)
+
+
+@pytest.fixture
+def open_folder(tmp_path):
+    """A folder that other users may walk into."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if str(folder).startswith("/tmp/") and folder.stat().st_uid == os.getuid():
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path

@@ -162,7 +162,7 @@ def test_a_chunked_post_is_a_post(shared, topic):
 @pytest.mark.parametrize("kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
                                   "application/jsonp", "application/json; charset=latin-1", "application/json;charset=utf-8;x=y",
                                   "application/json, text/plain", "text/json", "application/*"])
-def test_another_media_type_is_refused(shared, unmoved, path, kind):
+def test_d5_another_media_type_is_refused(shared, unmoved, path, kind):
     body = json.dumps({"topic": "t", "payload": {}, "topics": ["t"], "topic_name": "t", "refresh_token": "x"})
     answer = requests.post(shared.broker.url + path, data=body.encode(), timeout=20,
                            headers={"Content-Type": kind} if kind is not None else {})
@@ -177,7 +177,7 @@ def test_json_in_utf_8_may_be_said_in_other_words(shared, topic, kind):
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
-def test_a_login_is_a_form(shared, unmoved, kind):
+def test_d5_a_login_is_a_form(shared, unmoved, kind):
     answer = requests.post(shared.broker.url + "/auth/login", timeout=20, headers={"Content-Type": kind},
                            data="username=main&password=x&grant_type=password")
     assert answer.status_code == 422 and sentence(answer)
@@ -217,7 +217,7 @@ FOREIGN = [("Origin", "http://evil.example"), ("Origin", "null"), ("Origin", "ht
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name, value", FOREIGN)
-def test_requests_of_web_pages_and_proxies_are_403(shared, unmoved, path, name, value):
+def test_d5_requests_of_web_pages_and_proxies_are_403(shared, unmoved, path, name, value):
     for method in ("GET", "POST"):
         answer = send(shared.broker, method, path, json.dumps({"topic": "t", "payload": {}}) if method == "POST" else None,
                       {name: value})
@@ -225,7 +225,7 @@ def test_requests_of_web_pages_and_proxies_are_403(shared, unmoved, path, name, 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_options_is_403_and_tells_no_origin_anything(shared, unmoved, path):
+def test_d5_options_is_403_and_tells_no_origin_anything(shared, unmoved, path):
     answer = requests.options(shared.broker.url + path, timeout=10, headers={"Access-Control-Request-Method": "POST"})
     assert answer.status_code == 403 and sentence(answer)
     assert not any(h.lower().startswith("access-control") for h in answer.headers)
@@ -234,12 +234,12 @@ def test_options_is_403_and_tells_no_origin_anything(shared, unmoved, path):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.1:1", "localhost:1", "[::1]", "10.0.0.1",
                                   "localhost.", "127.0.0.1:", "user@127.0.0.1"])
-def test_a_foreign_host_is_400(shared, unmoved, path, host):
+def test_d5_a_foreign_host_is_400(shared, unmoved, path, host):
     answer = requests.get(shared.broker.url + path, headers={"Host": host}, timeout=10)
     assert answer.status_code == 400 and sentence(answer)
 
 
-def test_a_navigation_of_the_address_bar_is_let_in(shared):
+def test_d5_a_navigation_of_the_address_bar_is_let_in(shared):
     assert requests.get(shared.broker.url + "/health", headers={"Sec-Fetch-Site": "none"}, timeout=10).status_code == 200
     for host in ("localhost", f"localhost:{shared.broker.port}", f"127.0.0.1:{shared.broker.port}", "127.0.0.1"):
         assert requests.get(shared.broker.url + "/health", headers={"Host": host}, timeout=10).status_code == 200
@@ -258,7 +258,7 @@ CROOKED = ["/api/v1/topics/..%2f..%2f..%2fauth%2fusers", "/api/v1/topics/%2e%2e"
 
 
 @pytest.mark.parametrize("path", CROOKED)
-def test_a_crooked_path_is_a_clear_error_and_asks_the_relay_nothing(shared, unmoved, path):
+def test_d4_a_crooked_path_is_a_clear_error_and_asks_the_relay_nothing(shared, unmoved, path):
     for method in ("GET", "DELETE", "POST"):
         text = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         answer = upstream.talk(shared.broker.port, text.encode())
@@ -452,5 +452,5 @@ def test_other_admin_paths_are_errors(shared, admin, unmoved, method, path):
 
 
 @pytest.mark.parametrize("name, value", FOREIGN)
-def test_the_admin_face_has_the_same_guard(shared, admin, unmoved, name, value):
+def test_d5_the_admin_face_has_the_same_guard(shared, admin, unmoved, name, value):
     assert admin("GET", "/admin/status", headers={name: value}).status_code == 403

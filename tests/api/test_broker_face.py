@@ -150,7 +150,7 @@ def metrics(broker):
     return samples
 
 
-def test_metrics_are_prometheus_text_without_labels(shared, topic):
+def test_d8_metrics_are_prometheus_text_without_labels(shared, topic):
     before = metrics(shared.broker)
     assert shared.broker.post(topic, {}).status_code == 201
     requests.get(shared.broker.url + "/nothing", headers={"Origin": "null"}, timeout=10)
@@ -178,7 +178,7 @@ def test_other_methods_are_405_with_allow(shared, method, path, allow):
     assert answer.headers["Allow"] == allow
 
 
-def test_every_answer_forbids_sniffing_and_storing(shared):
+def test_d5_every_answer_forbids_sniffing_and_storing(shared):
     for answer in (requests.get(shared.broker.url + "/health", timeout=10),
                    requests.get(shared.broker.url + "/nothing", timeout=10),
                    requests.options(shared.broker.url + "/health", timeout=10),

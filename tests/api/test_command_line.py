@@ -173,7 +173,7 @@ def test_a_post_that_waits_is_said_to_be_queued(quick, fake, topic):
     upstream.wait_until_stored(fake, topic, 1)
 
 
-def test_messages_of_strangers_cannot_write_to_the_terminal(broker, fake, topic):
+def test_d8_messages_of_strangers_cannot_write_to_the_terminal(broker, fake, topic):
     upstream.publish(broker, fake, topic, '{"s": "\\u001b[2J \\u202e \\u0007", "raw": "\u202e\u009b2J"}')
     result = broker.run("poll", topic, "--since", f"{topic}=0-0")
     assert result.stdout.count("\n") == 1 and result.stdout.strip("\n").isprintable()

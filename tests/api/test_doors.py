@@ -1,6 +1,7 @@
-"""Ways in (D1 to D8): who may come, by which door, and to what."""
+"""Ways in (D1 to D4, D6, D7): who may come, by which door, and to what. Each test names its rule."""
 import json
 import os
+import pathlib
 import socket
 import stat
 import subprocess
@@ -10,60 +11,17 @@ import requests
 
 import upstream
 from harness import BROKER, Broker, FakeRelay, Process, UnixAdapter, free_port, wait_for
-
-NOBODY = 65534
-GET = """
-import json, socket, sys
-where, path, method, body = sys.argv[1:5]
-s = socket.socket(socket.AF_UNIX if where.startswith("/") else socket.AF_INET)
-try:
-    s.connect(where if where.startswith("/") else ("127.0.0.1", int(where)))
-except PermissionError:
-    print("closed"); sys.exit()
-s.sendall(f"{method} {path} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n".encode())
-s.sendall((f"Content-Type: application/json\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n{body}" if body else "\\r\\n").encode())
-data = b""
-while chunk := s.recv(65536):
-    data += chunk
-print(data.split(b" ", 2)[1].decode()); print(data.partition(b"\\r\\n\\r\\n")[2].decode())
-"""
-
-
-@pytest.fixture
-def open_folder(tmp_path):
-    """A folder that other users may walk into."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if str(folder).startswith("/tmp/") and folder.stat().st_uid == os.getuid():
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
-
-
-def as_user(uid, where, path="/health", method="GET", body="", groups="--clear-groups"):
-    """The status and body that a process of that user gets."""
-    result = subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", groups, "/usr/bin/python3", "-c", GET,
-                             str(where), path, method, body], capture_output=True, text=True, timeout=20, cwd="/")
-    assert result.returncode == 0, result.stderr
-    status, _, text = result.stdout.partition("\n")
-    return (status if status == "closed" else int(status)), text
-
+from markers import rows
+from users import NOBODY, as_user, setpriv
 
 MESSAGE = json.dumps({"topic": "t", "payload": {}})
 
 
-def test_another_user_is_refused_everywhere(shared):
-    before = shared.fake.state()["counts"]["posts"]
-    for path, method, body in (("/health", "GET", ""), ("/metrics", "GET", ""), ("/v1/status", "GET", ""),
-                               ("/auth/me", "GET", ""), ("/api/v1/messages", "POST", MESSAGE), ("/nothing", "GET", "")):
-        status, text = as_user(NOBODY, shared.broker.port, path, method, body)
-        assert status == 403 and "not open to your user" in text
-    assert shared.fake.state()["counts"]["posts"] == before
-
-
-def test_root_is_let_in(shared):
+def test_d1_root_is_let_in(shared):
     assert as_user(0, shared.broker.port)[0] == 200
 
 
-def test_a_caller_that_exits_at_once_is_nobody(shared, topic):
+def test_d2_a_caller_that_exits_at_once_is_nobody(shared, topic):
     """It posts and ends before anybody can look who it was (D2): refused, or seen in time as who it is."""
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", shared.broker.port)) as s:
@@ -82,7 +40,7 @@ def test_a_caller_that_exits_at_once_is_nobody(shared, topic):
 
 
 @pytest.mark.parametrize("policy", ["uids = any", "uids = {65534}", "uids = 65534", "uids = {nobody}", "group = 65534"])
-def test_a_door_lets_in_whom_it_names(open_folder, fake, policy):
+def test_d1_a_door_lets_in_whom_it_names(open_folder, fake, policy):
     port, path = free_port(), open_folder / "tools.sock"
     broker = Broker(open_folder, config=f'door tools {{\n listen = {{"127.0.0.1:{port}", "unix:{path}"}}\n {policy}\n}}\n')
     broker.login(fake)
@@ -99,14 +57,14 @@ def test_a_door_lets_in_whom_it_names(open_folder, fake, policy):
     broker.stop()
 
 
-def test_a_door_of_uids_still_lets_in_root_and_the_daemons_user(open_folder, fake):
+def test_d1_a_door_of_uids_still_lets_in_root_and_the_daemons_user(open_folder, fake):
     port = free_port()
     broker = Broker(open_folder, config=f'door tools {{\n listen = "127.0.0.1:{port}"\n uids = {{65534}}\n}}\n')
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
     broker.stop()
 
 
-def test_a_unix_socket_may_be_the_default_door(tmp_path, fake, topic):
+def test_d1_a_unix_socket_may_be_the_default_door(tmp_path, fake, topic):
     path = tmp_path / "door.sock"
     process = Process([BROKER, "run", "--state", str(tmp_path / "state"), "--keys", str(tmp_path / "keys"), "--listen",
                        f"unix:{path}"], tmp_path / "log")
@@ -124,7 +82,7 @@ def test_a_unix_socket_may_be_the_default_door(tmp_path, fake, topic):
     assert not path.exists()
 
 
-def test_a_socket_left_behind_by_kill_9_is_replaced_and_one_in_use_is_not(tmp_path, fake):
+def test_d3_a_socket_left_behind_by_kill_9_is_replaced_and_one_in_use_is_not(tmp_path, fake):
     path = tmp_path / "tools.sock"
     broker = Broker(tmp_path, config=f'door tools {{\n listen = "unix:{path}"\n}}\n')
     broker.kill()
@@ -138,7 +96,7 @@ def test_a_socket_left_behind_by_kill_9_is_replaced_and_one_in_use_is_not(tmp_pa
     broker.stop()
 
 
-def test_the_admin_socket_is_closed_to_other_users(open_folder, fake):
+def test_d4_the_admin_socket_is_closed_to_other_users(open_folder, fake):
     broker = Broker(open_folder)
     broker.login(fake)
     assert stat.S_IMODE(broker.state.stat().st_mode) & 0o077 == 0
@@ -151,7 +109,7 @@ def test_the_admin_socket_is_closed_to_other_users(open_folder, fake):
     broker.stop()
 
 
-def test_the_admin_face_is_on_no_other_door(shared):
+def test_d4_the_admin_face_is_on_no_other_door(shared):
     for path in ("/admin/status", "/admin/accounts/main/token", "/admin/accounts/main/logout"):
         assert requests.get(shared.broker.url + path, timeout=10).status_code == 404
         assert requests.post(shared.broker.url + path, json={}, timeout=10).status_code == 404
@@ -159,7 +117,7 @@ def test_the_admin_face_is_on_no_other_door(shared):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_door_taken_by_another_process_keeps_the_broker_from_starting_and_is_named(tmp_path, address):
+def test_d3_a_door_taken_by_another_process_keeps_the_broker_from_starting_and_is_named(tmp_path, address):
     with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
         port = taken.getsockname()[1]
         result = subprocess.run([BROKER, "run", "--state", tmp_path / "state", "--keys", tmp_path / "keys", "--listen",
@@ -171,13 +129,13 @@ def test_a_door_taken_by_another_process_keeps_the_broker_from_starting_and_is_n
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:7420", "[::]:7420", "192.0.2.1:7420", "example.org:7420", "127.0.0.1", "7420",
                                     "127.0.0.1:99999", "127.0.0.1:x", "unix:", "unix:relative", ""])
-def test_a_door_is_on_loopback_or_a_unix_socket(tmp_path, listen):
+def test_d3_a_door_is_on_loopback_or_a_unix_socket(tmp_path, listen):
     result = subprocess.run([BROKER, "run", "--state", tmp_path / "state", "--keys", tmp_path / "keys", "--listen", listen],
                             capture_output=True, text=True, timeout=20)
     assert result.returncode == 2 and "--help" in result.stderr
 
 
-def test_a_door_serves_only_its_accounts_topics_and_faces(tmp_path):
+def test_d4_d6_a_door_serves_only_its_accounts_topics_and_faces(tmp_path):
     fake = FakeRelay(tmp_path, users=(("alice", "alice's password"), ("bob", "bob's password")))
     wire, v1 = free_port(), free_port()
     broker = Broker(tmp_path, config=f'''
@@ -228,7 +186,7 @@ door v1-only {{
     fake.stop()
 
 
-def test_a_placeholder_of_one_door_is_none_at_another(tmp_path, fake):
+def test_d6_a_placeholder_of_one_door_is_none_at_another(tmp_path, fake):
     port = free_port()
     broker = Broker(tmp_path, config=f'door tools {{\n listen = "127.0.0.1:{port}"\n}}\n')
     broker.login(fake)
@@ -240,7 +198,7 @@ def test_a_placeholder_of_one_door_is_none_at_another(tmp_path, fake):
     broker.stop()
 
 
-def test_a_key_of_one_door_is_none_at_another(tmp_path, fake, topic):
+def test_d6_a_key_of_one_door_is_none_at_another(tmp_path, fake, topic):
     port = free_port()
     broker = Broker(tmp_path, config=f'door tools {{\n listen = "127.0.0.1:{port}"\n}}\n')
     broker.login(fake)
@@ -252,7 +210,7 @@ def test_a_key_of_one_door_is_none_at_another(tmp_path, fake, topic):
     broker.stop()
 
 
-def test_a_proxy_in_the_environment_is_ignored(tmp_path, fake, topic, monkeypatch):
+def test_d7_a_proxy_in_the_environment_is_ignored(tmp_path, fake, topic, monkeypatch):
     """A listener stands for the proxy: nothing may come there (D7)."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.setblocking(False)
@@ -269,4 +227,155 @@ def test_a_proxy_in_the_environment_is_ignored(tmp_path, fake, topic, monkeypatc
         assert len(broker.poll(topic, {topic: "0-0"})["messages"]) == 3
         with pytest.raises(BlockingIOError):
             proxy.accept()
+    broker.stop()
+
+
+# --- D1: the group; D2: one look, at accept ---
+
+def test_d1_members_of_the_group_relay_broker_are_let_in(tmp_path, fake):
+    """Its own user database, seen by the daemon alone."""
+    users = {"passwd": "member:x:4711:4711::/:/bin/false\nfirst:x:4713:4242::/:/bin/false\nother:x:4712:4712::/:/bin/false\n",
+             "group": "relay-broker:x:4242:member\n"}
+    for name, more in users.items():
+        (tmp_path / name).write_text(pathlib.Path("/etc", name).read_text() + more)
+    mounts = " && ".join(f"mount --bind {tmp_path / name} /etc/{name}" for name in users)
+    broker = Broker(tmp_path, wrapper=["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"])
+    broker.login(fake)
+    assert {uid: as_user(uid, broker.port)[0] for uid in (4711, 4712, 4713, NOBODY)} == {4711: 200, 4712: 403, 4713: 200, NOBODY: 403}
+    broker.stop()
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_d2_who_calls_is_looked_up_once_at_accept_so_a_connection_stays_its_makers(shared):
+    """Handing a connection on neither opens a door nor shuts one."""
+    with socket.create_connection(("127.0.0.1", shared.broker.port)) as of_root:
+        of_root.sendall(HEALTH)
+        assert b" 200 " in of_root.recv(65536)
+        code = f"import socket\ns = socket.socket(fileno={of_root.fileno()})\ns.sendall({HEALTH!r})\nprint(s.recv(99))"
+        result = subprocess.run([*setpriv(NOBODY), "/usr/bin/python3", "-c", code], pass_fds=[of_root.fileno()], cwd="/",
+                                capture_output=True, text=True, timeout=20)
+        assert " 200 " in result.stdout, result
+    ours, theirs = socket.socketpair()
+    code = (f"import socket\nway = socket.socket(fileno={theirs.fileno()})\n"
+            f"s = socket.create_connection(('127.0.0.1', {shared.broker.port}))\nsocket.send_fds(way, [b'x'], [s.fileno()])\nway.recv(1)")
+    with subprocess.Popen([*setpriv(NOBODY), "/usr/bin/python3", "-c", code], pass_fds=[theirs.fileno()], cwd="/"), ours, theirs:
+        _, (fd, *_), _, _ = socket.recv_fds(ours, 1, 1)
+        with socket.socket(fileno=fd) as of_nobody:
+            of_nobody.settimeout(20)
+            of_nobody.sendall(HEALTH)
+            assert b" 403 " in of_nobody.recv(65536)
+        ours.sendall(b"x")
+
+
+# --- D3: whose port it is ---
+
+def test_d3_a_door_that_another_user_holds_stops_the_start_and_the_user_is_named(tmp_path):
+    port = free_port()
+    code = f"import socket, time\ns = socket.create_server(('::1', {port}), family=socket.AF_INET6)\nprint('up', flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([*setpriv(NOBODY), "/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, cwd="/") as holder:
+        assert holder.stdout.readline() == b"up\n"
+        result = subprocess.run([BROKER, "run", "--state", tmp_path / "state", "--keys", tmp_path / "keys", "--listen",
+                                 f"127.0.0.1:{port}", "--listen", f"[::1]:{port}"], capture_output=True, text=True, timeout=20)
+        holder.kill()
+    assert result.returncode == 1 and f"process {holder.pid} of uid {NOBODY}" in result.stderr, result.stderr
+    assert "ready" not in result.stdout
+
+
+# Tries to listen on port 7420 of each host beside the broker; prints where it could.
+TAKE = """
+import socket
+for host in %s:
+    for option in (None, socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            if option:
+                s.setsockopt(socket.SOL_SOCKET, option, 1)
+            if host == "::":
+                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.bind((host, 7420))
+            s.listen()
+            print(host, option)
+        except OSError:
+            pass
+        s.close()
+"""
+
+
+@pytest.mark.parametrize("v6", [True, False], ids=["with_v6", "without_v6"])
+def test_d3_the_default_door_leaves_localhost_to_nobody_else(tmp_path, v6):
+    """In a network of its own, where port 7420 is free."""
+    prepare = "ip link set lo up" + ("" if v6 else " && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+    process = Process(["unshare", "--net", "sh", "-c", f'{prepare} && exec "$@"', "sh", BROKER, "run", "--state",
+                       tmp_path / "state", "--keys", tmp_path / "keys"], tmp_path / "log")
+
+    def ready():
+        assert process.alive(), process.text()
+        return "ready" in process.text()
+
+    wait_for(ready)
+    assert "listening on http://127.0.0.1:7420" in process.text()
+    assert ("listening on http://[::1]:7420" in process.text()) == v6
+    hosts = ("127.0.0.1", "0.0.0.0", *(("::1", "::") if v6 else ()))
+    result = subprocess.run(["nsenter", "--net", f"--target={process.popen.pid}", *setpriv(NOBODY), "/usr/bin/python3", "-c",
+                             TAKE % (hosts,)],
+                            capture_output=True, text=True, cwd="/", timeout=20)
+    assert result.returncode == 0 and result.stdout == "", result
+    assert process.stop() == 0
+
+
+def test_d3_d7_the_documents_say_127_0_0_1_and_no_proxy():
+    top = pathlib.Path(__file__).parents[2]
+    texts = {path: path.read_text() for path in (top / "README.md", top / "conf" / "relay-broker.conf")}
+    assert not any("//localhost" in text for text in texts.values())
+    assert "Write 127.0.0.1, not `localhost`" in texts[top / "README.md"] and "any password will do" in texts[top / "README.md"]
+    assert "NO_PROXY=127.0.0.1" in texts[top / "README.md"]
+    unit = (top / "packaging" / "relay-broker.socket").read_text()
+    assert "ListenStream=127.0.0.1:7420" in unit and "ListenStream=[::1]:7420" in unit
+    assert "relay-broker.socket" in (top / "packaging" / "relay-broker.service").read_text()
+
+
+# --- D4: the admin face has a server of its own; D5: what a GET does; D6: what a door allows ---
+
+def test_d4_a_door_that_is_full_leaves_the_admin_face_open(tmp_path, fake):
+    broker = Broker(tmp_path, config="limits {\n connections = 16\n}\n")
+    broker.login(fake)
+    crowd = [socket.create_connection(("127.0.0.1", broker.port), 20) for _ in range(40)]
+    wait_for(lambda: broker.status()["http"]["connections"] >= 16)
+    with pytest.raises(requests.RequestException):
+        requests.get(broker.url + "/health", timeout=0.5)
+    assert broker.account()["state"] == "active"
+    assert broker.run("token", "main").stdout.strip()
+    for s in crowd:
+        s.close()
+    wait_for(lambda: requests.get(broker.url + "/health", timeout=10).status_code == 200)
+    broker.stop()
+
+
+def test_d5_a_get_leases_moves_and_spends_nothing(broker, topic):
+    post = broker.post(topic, {"n": 1}).json()["message_id"]
+    bearer = broker.placeholder()
+    assert len(broker.poll(topic, {topic: "0-0"}, bearer=bearer)["messages"]) == 1
+    before = rows(broker)
+    for path in ("/health", "/ready", "/metrics", "/v1/status", "/v1/outbox/1", f"/v1/outbox/{post}", "/auth/me", "/auth/sessions",
+                 "/auth/login", "/auth/logout", "/auth/token/refresh", "/api/v1/topics", f"/api/v1/topics/{topic}",
+                 f"/api/v1/topics/{topic}/messages", "/api/v1/messages", "/messages/poll", "/messages/poll/stats", "/v1/outbox"):
+        for query in ("", f"?topic={topic}&limit=1&cursor=0-0&order=asc&since=0-0&ack=1"):
+            requests.get(broker.url + path + query, headers={"Authorization": f"Bearer {bearer}"}, timeout=20)
+            requests.get(broker.url + path + query, timeout=20)
+    assert rows(broker) == before
+
+
+@pytest.mark.parametrize("policy, status", [("", 403), ("topic_changes = false", 403), ("topic_changes = true", 200)])
+def test_d6_topics_are_changed_and_deleted_only_where_the_door_says_so(tmp_path, fake, topic, policy, status):
+    port = free_port()
+    broker = Broker(tmp_path, config=f'door tools {{\n listen = "127.0.0.1:{port}"\n {policy}\n}}\n')
+    broker.login(fake)
+    assert broker.post(topic, {}).status_code == 201
+    url = f"http://127.0.0.1:{port}/api/v1/topics/{topic}"
+    assert requests.put(url, json={"description": "x"}, timeout=20).status_code == status
+    assert requests.delete(url, timeout=20).status_code == (204 if status == 200 else status)
+    # The default door is for whoever runs the broker.
+    assert requests.put(f"{broker.url}/api/v1/topics/{topic}", json={"description": "x"}, timeout=20).status_code in (200, 404)
     broker.stop()

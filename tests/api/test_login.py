@@ -101,14 +101,14 @@ def test_a_login_of_another_grant_type_is_422(shared):
     assert answer.json()["detail"][0]["loc"] == ["body", "grant_type"]
 
 
-def test_a_login_without_user_name_and_password_names_both_and_echoes_nothing(shared):
+def test_d8_a_login_without_user_name_and_password_names_both_and_echoes_nothing(shared):
     answer = requests.post(shared.broker.url + "/auth/login", data={"grant_type": "password"}, timeout=10)
     assert answer.status_code == 422
     assert [(i["type"], i["loc"]) for i in answer.json()["detail"]] == [
         ("missing", ["body", "username"]), ("missing", ["body", "password"])]
 
 
-def test_a_refresh_error_does_not_echo_the_token(shared):
+def test_d8_a_refresh_error_does_not_echo_the_token(shared):
     secret = "5d1c6b0e-0000-4000-8000-aaaaaaaaaaaa.very-secret-part"
     answer = requests.post(shared.broker.url + "/auth/token/refresh", json={"refresh_token": [secret]}, timeout=10)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "refresh_token"]

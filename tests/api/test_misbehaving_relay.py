@@ -124,7 +124,7 @@ LOGIN_ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", LOGIN_ANSWERS.values(), ids=LOGIN_ANSWERS)
-def test_a_login_at_what_is_no_relay_fails_with_one_printable_sentence(tmp_path, answer):
+def test_d8_a_login_at_what_is_no_relay_fails_with_one_printable_sentence(tmp_path, answer):
     relay, broker = RawRelay(answer), Broker(tmp_path)
     result = broker.run("login", "main", "--relay", relay.url, "--username", "alice", "--password-stdin",
                         stdin="planted-password\n", check=False)

@@ -280,7 +280,7 @@ def test_the_brokers_own_figures_are_at_poll_stats(shared):
     assert requests.post(shared.broker.url + "/messages/poll/stats", json={}, timeout=10).status_code == 405
 
 
-def test_more_parked_polls_than_allowed_are_503_and_the_others_wait_on(tmp_path, fake, topic, pool):
+def test_d6_more_parked_polls_than_allowed_are_503_and_the_others_wait_on(tmp_path, fake, topic, pool):
     broker = Broker(tmp_path, config="limits {\n parked_polls = 2\n}\n")
     broker.login(fake)
     waiting = [pool.submit(broker.poll, topic, timeout=20) for _ in range(2)]
@@ -298,7 +298,7 @@ def test_more_parked_polls_than_allowed_are_503_and_the_others_wait_on(tmp_path,
     broker.stop()
 
 
-def test_more_reading_sessions_than_allowed_are_503_and_those_that_only_post_make_room(tmp_path, fake):
+def test_d6_more_reading_sessions_than_allowed_are_503_and_those_that_only_post_make_room(tmp_path, fake):
     broker = Broker(tmp_path, config="limits {\n sessions = 3\n}\n")
     broker.login(fake)
     for _ in range(10):

@@ -167,7 +167,7 @@ def key_file(broker):
     (lambda p: p.chmod(0o644), "0600"), (lambda p: p.parent.chmod(0o777), "0700"), (lambda p: os.chown(p, 65534, 65534), "65534"),
     (lambda p: (p.rename(p.with_suffix(".2")), p.symlink_to(p.with_suffix(".2"))), "symbolic link")],
     ids=["wrong", "short", "missing", "readable", "open_folder", "of_another", "link"])
-def test_a_wrong_or_unsafe_key_keeps_it_from_starting_and_is_never_made_anew(tmp_path, stopped, spoil, word):
+def test_d9_a_wrong_or_unsafe_key_keeps_it_from_starting_and_is_never_made_anew(tmp_path, stopped, spoil, word):
     path = key_file(stopped)
     text, data = path.read_text(), database(stopped).read_bytes()
     spoil(path)
@@ -176,7 +176,7 @@ def test_a_wrong_or_unsafe_key_keeps_it_from_starting_and_is_never_made_anew(tmp
     assert database(stopped).read_bytes() == data
 
 
-def test_a_key_folder_inside_the_state_folder_is_refused(tmp_path):
+def test_d9_a_key_folder_inside_the_state_folder_is_refused(tmp_path):
     result = subprocess.run([BROKER, "run", "--state", tmp_path / "state", "--keys", tmp_path / "state" / "keys", "--listen",
                              "127.0.0.1:0"], capture_output=True, text=True, timeout=20)
     refused(result, "key")

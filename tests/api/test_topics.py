@@ -98,7 +98,7 @@ def test_a_cursor_may_be_the_id_of_a_202(shared, topic):
 @pytest.mark.parametrize("query, status", [("limit=0", 400), ("limit=-1", 400), ("limit=x", 422), ("limit=1.5", 422),
                                            ("limit=", 422), ("order=up", 400), ("order=", 400),
                                            ("limit=99999999999999999999", 422)])
-def test_a_bad_query_is_refused_without_asking_the_relay(shared, topic, query, status):
+def test_d4_a_bad_query_is_refused_without_asking_the_relay(shared, topic, query, status):
     before = shared.fake.state()["counts"]["requests"]
     answer = call(shared.broker, "GET", f"/{topic}/messages?{query}")
     assert answer.status_code == status and answer.json()["detail"]

@@ -8,7 +8,7 @@ from trouble import (REFRESH, complaint, counts, events, hold, left_behind, leng
                      wait_held)
 from harness import wait_for
 
-WAIT_S = 3
+WAIT_S = 2
 
 
 def kill_in_rotation(fake, broker):

@@ -44,7 +44,7 @@ static void setup(void)
 {
     script = (struct script){.port = {.start = script_start, .abandon = script_abandon}};
     rb_fake_clock_init(&fake);
-    ck_assert_int_eq(rb_relay_new(&fake.clock, &script.port, &relay), RB_OK);
+    ck_assert_int_eq(rb_relay_new(&script.port, &relay), RB_OK);
     done_count = 0;
     abandon_in_done = NULL;
 }
@@ -270,7 +270,7 @@ END_TEST
 START_TEST(freeing_the_relay_abandons_what_is_under_way)
 {
     struct rb_relay *other;
-    ck_assert_int_eq(rb_relay_new(&fake.clock, &script.port, &other), RB_OK);
+    ck_assert_int_eq(rb_relay_new(&script.port, &other), RB_OK);
     ck_assert_int_eq(rb_relay_health(other, &peer, on_plain, NULL, NULL), RB_OK);
     ck_assert_int_eq(rb_relay_health(other, &peer, on_plain, NULL, NULL), RB_OK);
     rb_relay_free(other);

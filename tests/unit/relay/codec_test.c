@@ -204,8 +204,8 @@ START_TEST(each_answer_has_its_end_and_problem)
     struct rb_answer answer;
     struct rb_decoded decoded;
     rb_decode(row->kind, &exchange, &answer, &decoded);
-    ck_assert_msg(answer.end == row->end && answer.problem == row->problem, "call %d, status %d, %s: %s, %s", row->kind,
-                  row->status, row->body, rb_end_text(answer.end), rb_problem_text(answer.problem));
+    ck_assert_msg(answer.end == row->end && answer.problem == row->problem, "call %d, status %d, %s: end %d, %s",
+                  row->kind, row->status, row->body, answer.end, rb_problem_text(answer.problem));
     ck_assert_int_eq(answer.status, row->status);
     ck_assert_int_eq(answer.retry_after_ms, 7000);
     ck_assert_int_eq(answer.relay_wall_ms, 8000);

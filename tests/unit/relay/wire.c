@@ -28,7 +28,7 @@ void wire_start(struct wire *wire, const char *scheme, const char *host, int por
     wire->peer.url = wire->url;
     ck_assert_int_eq(rb_loop_new(&wire->clock, nothing_to_commit, NULL, &wire->loop), RB_OK);
     ck_assert_int_eq(rb_http_carrier_new(wire->loop, &wire->carrier, NULL), RB_OK);
-    ck_assert_int_eq(rb_relay_new(&wire->clock, rb_http_carrier_port(wire->carrier), &wire->relay), RB_OK);
+    ck_assert_int_eq(rb_relay_new(rb_http_carrier_port(wire->carrier), &wire->relay), RB_OK);
 }
 
 void wire_stop(struct wire *wire)

@@ -292,7 +292,7 @@ START_TEST(t2_the_same_stall_without_an_answer_is_the_deadline)
     begin_stall(on_stall, ANSWER_STORED, &hold);
     wire_post(&wire, "key-1");
     ck_assert_int_eq(wire.answer.end, RB_END_UNKNOWN);
-    ck_assert_str_eq(wire.answer.detail, "no whole answer before the deadline");
+    ck_assert_str_eq(wire.answer.detail, "it took too long");
     ck_assert_uint_eq(server_count(&server, "key-1"), 1);
     finish_stall();
 }
@@ -304,7 +304,7 @@ START_TEST(an_answer_that_drips_is_cut_at_the_deadline)
     wire_get(&wire, 100, 200000);
     ck_assert_int_eq(wire.exchange.delivery, RB_DELIVERY_LOST);
     ck_assert(!wire.exchange.too_long);
-    ck_assert_str_eq(wire.exchange.cause, "no whole answer before the deadline");
+    ck_assert_str_eq(wire.exchange.cause, "it took too long");
     finish();
 }
 END_TEST
