@@ -79,12 +79,6 @@ struct rb_account *account_by_identity(struct rb_accounts *accounts, const char 
     return NULL;
 }
 
-struct rb_account *rb_account_only(struct rb_accounts *accounts)
-{
-    struct rb_account *first = rb_account_next(accounts, NULL);
-    return first && !rb_account_next(accounts, first) ? first : NULL;
-}
-
 /* --- what is known --- */
 
 int64_t rb_account_id(const struct rb_account *account)
@@ -435,6 +429,8 @@ void rb_account_status(struct rb_account *account, struct rb_account_status *ret
         .refreshes_failed = account->refreshes_failed,
     };
     snprintf(ret->last_problem, sizeof ret->last_problem, "%s", account->last_problem);
+    snprintf(ret->trouble, sizeof ret->trouble, "%s",
+             rb_relay_trouble(account->accounts->ports->relay, account->relay_url));
     RB_LIST_EACH (&account->chains, node) {
         const struct rb_chain *chain = RB_CONTAINER(node, struct rb_chain, node);
         if (!chain->present)

@@ -201,11 +201,9 @@ static enum rb_status load(struct rb_accounts *accounts)
     return loading.status == RB_OK ? rb_store_failed(accounts->ports->store) : loading.status;
 }
 
-void rb_accounts_reload(struct rb_accounts *accounts)
+enum rb_status rb_accounts_reload(struct rb_accounts *accounts)
 {
-    enum rb_status status = load(accounts);
-    if (status != RB_OK)
-        rb_log(RB_LOG_ERROR, "account", "accounts could not be read again: %s", rb_status_text(status));
+    return load(accounts);
 }
 
 /* --- the start: what was in flight (T5), what the slot file has (T4), what was restored from a copy (R3) --- */
@@ -226,7 +224,9 @@ static void adopt_slot(struct rb_chain *chain)
     chain->generation = generation;
     chain->mark++;
     chain->doubt = false;
-    chain->rotated = rb_clock_wall_ms(accounts->ports->clock);
+    /* R7: whose token an import is, only the answer said. It is rotated once more and asked again. */
+    if (chain->rotated)
+        chain->rotated = rb_clock_wall_ms(accounts->ports->clock);
     chain_set_state(chain, RB_CHAIN_ACTIVE);
     chain_save(chain);
     rb_chain_rows_set_token(accounts->chain_rows, chain->id, sealed);

@@ -254,13 +254,20 @@ static void abandoned(void *arg, const struct rb_answer *answer)
     accounts->token_calls--;
 }
 
-/* What cannot be kept is given back; best effort. */
-static void give_up_tokens(struct login_op *op, const struct rb_tokens *tokens)
+static void give_up(struct login_op *op, struct rb_span refresh_token)
 {
     struct rb_accounts *accounts = op->accounts;
     struct rb_relay_peer peer = {.url = op->relay_url, .ca_file = op->ca_file};
-    if (rb_relay_revoke_chain(accounts->ports->relay, &peer, tokens->refresh_token, abandoned, accounts, NULL) == RB_OK)
+    if (refresh_token.len &&
+        rb_relay_revoke_chain(accounts->ports->relay, &peer, refresh_token, abandoned, accounts, NULL) == RB_OK)
         accounts->token_calls++;
+}
+
+/* What cannot be kept is given back; best effort. */
+static void give_up_tokens(struct login_op *op, const struct rb_tokens *tokens)
+{
+    give_up(op, tokens->refresh_token);
+    give_up(op, tokens->refresh_token_secondary);
 }
 
 static void submit(struct login_op *op)

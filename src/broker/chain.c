@@ -7,7 +7,8 @@
 
 enum verdict { ROTATED, NOT_USED, REFUSED, UNCERTAIN };
 
-/* One attempt to rotate a chain: allocated with the intent, so that its answer always has a place. */
+/* One attempt to rotate a chain: allocated with the intent, so that its answer always has a place: when memory is short
+ * it must still be sealed and written to the slot file, since nobody gives it twice. */
 struct rotation {
     struct rb_fact fact;
     struct rb_effect effect;
@@ -435,6 +436,11 @@ bool chain_rotate(struct rb_chain *chain)
     struct rotation *rotation = calloc(1, sizeof *rotation);
     if (!rotation)
         return false;
+    if (!rb_str_reserve(&rotation->sealed_token, SEALED_ROOM) || !rb_str_reserve(&rotation->sealed_unnamed, SEALED_ROOM) ||
+        rb_slots_reserve(accounts->slots, chain->uid, SEALED_ROOM) != RB_OK) {
+        rotation_free(rotation);
+        return false;
+    }
     rotation->accounts = accounts;
     rotation->chain = chain->id;
     rotation->generation = chain->generation + 1;

@@ -19,6 +19,8 @@ void chain_begin_revoke(struct rb_chain *chain)
         chain->state == RB_CHAIN_REVOKING)
         return;
     chain_set_state(chain, RB_CHAIN_REVOKING);
+    /* By two: a copy may have one more by the slot file (T4). */
+    chain->mark += 2;
     chain->revoke_at_ms = 0;
     chain->revoke_failures = 0;
     chain_save(chain);
@@ -120,11 +122,23 @@ static void revoke_answered(void *arg, const struct rb_answer *answer)
     account_kick(chain->account);
 }
 
+/* R3: a copy from before the revocation is older than the counter file from now on, and never uses the chain. */
+static void outdate_copies(struct rb_chain *chain)
+{
+    struct rb_account *account = chain->account;
+    struct rb_marks *marks = account->accounts->marks;
+    int64_t file;
+    if (rb_marks_find(marks, chain->uid, &file) && file < chain->mark &&
+        rb_marks_write(marks, chain->uid, chain->mark) != RB_OK)
+        rb_log(RB_LOG_WARNING, "account", "%s: the counter file could not be written at a logout", account->name);
+}
+
 static void revoke(struct rb_chain *chain, int64_t now)
 {
     struct rb_account *account = chain->account;
     struct rb_accounts *accounts = account->accounts;
     struct rb_secret *token = NULL;
+    outdate_copies(chain);
     enum rb_status status = chain_token(chain, &token);
     if (status == RB_CORRUPT || status == RB_NOT_FOUND) {
         rb_event(accounts->events, account->id, "revoke_failed",

@@ -86,10 +86,9 @@ static char *refresh_token_of(struct rb_span body)
 char *host_foreign_token(const char *username)
 {
     ck_assert_int_eq(rb_model_user(world->model, username, password, ""), RB_OK);
-    RB_CLEANUP_STR struct rb_str form = RB_STR_INIT, body = RB_STR_INIT;
+    RB_CLEANUP_STR struct rb_str form = RB_STR_INIT;
     rb_str_addf(&form, "grant_type=password&username=%s&password=correct+horse", username);
-    ck_assert_int_eq(ask_relay("/auth/login", "application/x-www-form-urlencoded", rb_str_span(&form), &body), 200);
-    return refresh_token_of(rb_str_span(&body));
+    return world_foreign_login(world, rb_str_span(&form));
 }
 
 int host_foreign_refresh(const char *token, char **ret_next)

@@ -57,6 +57,21 @@ START_TEST(P1_a_hundred_callers_at_expiry_cause_one_refresh)
 }
 END_TEST
 
+/* More than may be under way at once. */
+START_TEST(P1_a_thousand_callers_at_expiry_take_turns_and_cause_one_refresh)
+{
+    host_login(false);
+    world_run(world, 11 * MINUTE);
+    int calls = 1000;
+    me_ends = me_ok = 0;
+    for (int i = 0; i < calls; i++)
+        ck_assert_int_eq(rb_account_me(host_account(), 10 * SECOND, on_me, NULL), RB_OK);
+    ck_assert(world_run_until(world, all_me_ended, &calls, 30 * SECOND));
+    ck_assert_int_eq(me_ok, 1000);
+    ck_assert_int_eq((int)host_counts().refreshes, 1);
+}
+END_TEST
+
 START_TEST(P1_a_hundred_callers_with_a_refused_token_cause_one_refresh)
 {
     host_login(false);
@@ -309,7 +324,8 @@ START_TEST(R7_replace_gives_the_name_to_another_account_and_revokes_the_old_one)
     world_run(world, MINUTE);
     ck_assert_str_eq(rb_account_username(host_account()), "stranger");
     ck_assert_int_ne((int)rb_account_id(host_account()), (int)old);
-    ck_assert_ptr_eq(rb_account_only(world->broker->accounts), host_account());
+    ck_assert_ptr_eq(rb_account_next(world->broker->accounts, NULL), host_account());
+    ck_assert_ptr_null(rb_account_next(world->broker->accounts, host_account()));
     ck_assert_int_eq(rb_account_state(rb_account_by_id(world->broker->accounts, old)), RB_ACCOUNT_LOGGED_OUT);
     ck_assert_uint_eq(host_live_tokens("user"), 0);
     ck_assert_uint_eq(host_live_tokens("stranger"), 1);
@@ -557,6 +573,30 @@ START_TEST(R7_an_imported_token_of_somebody_else_is_not_used)
 }
 END_TEST
 
+static bool relay_rotated(struct world *of, void *arg)
+{
+    return host_counts().refreshes_ok > 0;
+}
+
+START_TEST(R7_nor_when_its_first_rotation_is_known_from_the_slot_file_only)
+{
+    host_login(false);
+    char *token = host_foreign_token("stranger");
+    import("main", token, false);
+    ck_assert(world_run_until(world, relay_rotated, NULL, 10 * SECOND));
+    sim_vfs_set_full(world->vfs, true);
+    world_run(world, 5 * SECOND);
+    sim_vfs_set_full(world->vfs, false);
+    host_restart();
+    world_run(world, MINUTE);
+    ck_assert_int_eq(host_access(), RB_DENIED);
+    ck_assert_int_eq(host_events("other_user"), 1);
+    ck_assert_int_eq(host_events("relay_wiped"), 0);
+    ck_assert_uint_eq(host_live_tokens("stranger"), 0);
+    free(token);
+}
+END_TEST
+
 /* --- budget --- */
 
 START_TEST(accounts_at_one_relay_share_the_refresh_budget)
@@ -753,6 +793,7 @@ static void add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, P1_a_hundred_callers_at_expiry_cause_one_refresh);
+    tcase_add_test(tests, P1_a_thousand_callers_at_expiry_take_turns_and_cause_one_refresh);
     tcase_add_test(tests, P1_a_hundred_callers_with_a_refused_token_cause_one_refresh);
     tcase_add_test(tests, R2_a_used_token_is_refreshed_between_a_third_and_half_of_its_life_and_an_unused_one_is_not);
     tcase_add_test(tests, R2_a_relay_that_is_down_leaves_the_old_token_in_use_and_is_asked_with_patience);
@@ -780,6 +821,7 @@ static void add_tests(Suite *suite)
     tcase_add_test(tests, R8_an_import_that_begins_again_keeps_its_chain);
     tcase_add_test(tests, R8_an_import_whose_commit_fails_left_nothing);
     tcase_add_test(tests, R7_an_imported_token_of_somebody_else_is_not_used);
+    tcase_add_test(tests, R7_nor_when_its_first_rotation_is_known_from_the_slot_file_only);
     tcase_add_test(tests, accounts_at_one_relay_share_the_refresh_budget);
     tcase_add_test(tests, watchers_hear_of_a_new_token_and_of_the_end_of_a_login);
     tcase_add_test(tests, a_call_whose_token_the_relay_no_longer_knows_is_sent_once_more);

@@ -137,6 +137,26 @@ START_TEST(R3_a_restored_copy_is_never_replayed_and_revokes_its_login)
 }
 END_TEST
 
+START_TEST(R3_a_copy_from_before_a_logout_never_uses_its_login)
+{
+    host_login(false);
+    struct sim_vfs_copy *copy = sim_vfs_copy(world->vfs);
+    world->weather.down = _i == 0;
+    ck_assert_int_eq(rb_account_logout(host_account(), NULL, NULL, NULL), RB_OK);
+    world_run(world, MINUTE);
+    ck_assert_str_eq(host_chain(), _i == 0 ? "revoking" : "revoked");
+    world_crash(world);
+    sim_vfs_restore(world->vfs, copy);
+    world->weather.down = false;
+    world_boot(world);
+    ck_assert_int_eq(host_access(), RB_DENIED);
+    world_run(world, 3 * MINUTE);
+    ck_assert_int_eq((int)host_counts().refreshes, 0);
+    ck_assert_uint_eq(host_live_tokens("user"), 0);
+    ck_assert_str_eq(host_chain(), "revoked");
+}
+END_TEST
+
 START_TEST(R3_without_the_counter_file_a_login_is_not_used)
 {
     host_login(false);
@@ -602,6 +622,7 @@ int main(void)
     tcase_add_test(tests, R1_a_token_is_never_under_way_twice_however_late_the_first_arrives);
     tcase_add_test(tests, R1_a_graceful_stop_waits_for_a_refresh_and_keeps_its_token);
     tcase_add_test(tests, R3_a_restored_copy_is_never_replayed_and_revokes_its_login);
+    tcase_add_loop_test(tests, R3_a_copy_from_before_a_logout_never_uses_its_login, 0, 2);
     tcase_add_test(tests, R3_without_the_counter_file_a_login_is_not_used);
     tcase_add_test(tests, R3_a_copy_with_a_stored_password_logs_in_anew_on_a_chain_of_its_own);
     tcase_add_test(tests, R3_a_crash_between_intent_and_counter_sent_nothing_and_costs_no_wait);
