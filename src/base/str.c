@@ -163,7 +163,7 @@ size_t rb_utf8_next(struct rb_span text, uint32_t *ret)
     return len;
 }
 
-static bool drives_terminal(uint32_t character)
+bool rb_drives_terminal(uint32_t character)
 {
     return character < 0x20 || (character >= 0x7f && character <= 0x9f) || character == 0x61c ||
            (character >= 0x200e && character <= 0x200f) || (character >= 0x2028 && character <= 0x202e) ||
@@ -177,7 +177,7 @@ void rb_str_add_printable(struct rb_str *str, struct rb_span text)
         size_t len = rb_utf8_next(text, &character);
         if (len == 0)
             rb_str_addf(str, "\\x%02x", (unsigned char)text.at[0]);
-        else if (drives_terminal(character))
+        else if (rb_drives_terminal(character))
             rb_str_addf(str, character < 0x80 ? "\\x%02x" : "\\u{%04x}", character);
         else
             rb_str_append(str, text.at, len);
@@ -192,7 +192,7 @@ bool rb_span_is_printable(struct rb_span text)
     while (text.len) {
         uint32_t character = 0;
         size_t len = rb_utf8_next(text, &character);
-        if (len == 0 || drives_terminal(character))
+        if (len == 0 || rb_drives_terminal(character))
             return false;
         text.at += len;
         text.len -= len;

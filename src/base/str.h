@@ -55,6 +55,8 @@ void rb_str_append(struct rb_str *str, const void *bytes, size_t len);
 void rb_str_add(struct rb_str *str, const char *text);
 void rb_str_add_span(struct rb_str *str, struct rb_span span);
 void rb_str_addf(struct rb_str *str, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* C0, C1 and bidi controls, DEL and the byte order mark. */
+bool rb_drives_terminal(uint32_t character);
 /* Foreign text made fit for terminals and logs (hard case D8): C0, C1 and bidi controls and bytes that are no UTF-8 are
  * written as \\xNN or \\u{NNNN}. */
 void rb_str_add_printable(struct rb_str *str, struct rb_span text);

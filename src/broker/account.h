@@ -18,7 +18,7 @@ struct rb_account;
 enum rb_status rb_accounts_new(const struct rb_ports *ports, struct rb_budgets *budgets, struct rb_events *events,
                                struct rb_accounts **ret, struct rb_error *err);
 void rb_accounts_free(struct rb_accounts *accounts);
-void rb_accounts_reload(struct rb_accounts *accounts);
+enum rb_status rb_accounts_reload(struct rb_accounts *accounts);
 void rb_accounts_start(struct rb_accounts *accounts);
 void rb_accounts_stop(struct rb_accounts *accounts);
 bool rb_accounts_quiet(struct rb_accounts *accounts);
@@ -28,7 +28,6 @@ struct rb_account *rb_account_by_id(struct rb_accounts *accounts, int64_t id);
 struct rb_account *rb_account_by_name(struct rb_accounts *accounts, struct rb_span name);
 struct rb_account *rb_account_by_username(struct rb_accounts *accounts,
                                           struct rb_span username); /* NULL when ambiguous */
-struct rb_account *rb_account_only(struct rb_accounts *accounts);   /* NULL unless there is exactly one */
 struct rb_account *rb_account_next(struct rb_accounts *accounts, const struct rb_account *after); /* NULL: the first */
 
 int64_t rb_account_id(const struct rb_account *account);
@@ -40,7 +39,7 @@ const char *rb_account_sub(const struct rb_account *account); /* "" when not kno
 uint64_t rb_account_relay_incarnation(const struct rb_account *account);
 struct rb_relay_peer rb_account_peer(const struct rb_account *account);
 enum rb_account_state rb_account_state(const struct rb_account *account);
-bool rb_account_stamps(const struct rb_account *account); /* O2: `stamp = no` opts out */
+bool rb_account_stamps(const struct rb_account *account); /* O2: its posts bear our id */
 
 /* --- access tokens, for outbox, inbox and faces --- */
 
@@ -105,7 +104,8 @@ struct rb_account_status {
     int64_t generation, chains, chains_revoking;
     int64_t access_expires_in_ms; /* -1: none */
     uint64_t refreshes, refreshes_failed;
-    char last_problem[256]; /* "" */
+    char last_problem[256];             /* "" */
+    char trouble[RB_RELAY_TROUBLE_MAX]; /* of the relay, by the last call to it; "": none */
 };
 void rb_account_status(struct rb_account *account, struct rb_account_status *ret);
 

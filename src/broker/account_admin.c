@@ -265,8 +265,7 @@ enum rb_status rb_account_release(struct rb_account *account, struct rb_span ref
 
 static enum rb_status check_login(const struct rb_login *login, struct rb_error *err)
 {
-    RB_CLEANUP_FREE char *name = login->name ? rb_claims_name(rb_span_of(login->name)) : NULL;
-    if (!name)
+    if (!login->name || !rb_claims_is_name(rb_span_of(login->name)))
         return rb_fail(err, RB_INVALID, "An account's name is 1 to 255 printable characters.");
     if (!login->relay_url)
         return rb_fail(err, RB_INVALID, "The relay's URL is missing.");
@@ -276,8 +275,7 @@ static enum rb_status check_login(const struct rb_login *login, struct rb_error 
         return login->username || login->password.len
                    ? rb_fail(err, RB_INVALID, "An import has a refresh token instead of user name and password.")
                    : check_token(login->refresh_token, err);
-    RB_CLEANUP_FREE char *username = login->username ? rb_claims_name(rb_span_of(login->username)) : NULL;
-    if (!username)
+    if (!login->username || !rb_claims_is_name(rb_span_of(login->username)))
         return rb_fail(err, RB_INVALID, "A user name is 1 to 255 printable characters.");
     if (login->password.len == 0 || login->password.len > PASSWORD_MAX)
         return rb_fail(err, RB_INVALID, "The password is empty or too long.");

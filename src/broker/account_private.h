@@ -25,6 +25,7 @@ enum {
     CLOCKS_AGREE_MS = 5 * 60 * 1000, /* R10 */
     REVOKE_BACKOFF_MAX_MS = 5 * 60 * 1000,
     CHAIN_CHECK_MS = 24 * 3600 * 1000,
+    SEALED_ROOM = 4096 + RB_SEAL_BYTES, /* of a refreshed token: reserved before it is asked for */
 };
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 
@@ -105,6 +106,7 @@ struct rb_accounts {
     bool started, stopped;
     bool settled; /* what was in flight when the process ended has been judged, and that is committed (T5, R3, T4) */
     uint64_t serial;
+    int calls_sent;  /* of `calls` */
     int token_calls; /* refreshes, logins, revocations and intents under way */
 };
 

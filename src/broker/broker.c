@@ -69,13 +69,14 @@ void rb_broker_start(struct rb_broker *broker)
     rb_inbox_start(broker->inbox);
 }
 
-void rb_broker_reload(struct rb_broker *broker)
+enum rb_status rb_broker_reload(struct rb_broker *broker)
 {
-    rb_accounts_reload(broker->accounts);
-    rb_topics_reload(broker->topics);
-    rb_outbox_reload(broker->outbox);
-    rb_inbox_reload(broker->inbox);
-    rb_sessions_reload(broker->sessions);
+    enum rb_status status;
+    if ((status = rb_accounts_reload(broker->accounts)) != RB_OK ||
+        (status = rb_topics_reload(broker->topics)) != RB_OK || (status = rb_outbox_reload(broker->outbox)) != RB_OK ||
+        (status = rb_inbox_reload(broker->inbox)) != RB_OK)
+        return status;
+    return rb_sessions_reload(broker->sessions);
 }
 
 bool rb_broker_quiet(struct rb_broker *broker)

@@ -79,12 +79,13 @@ struct rb_broker {
 enum rb_status rb_broker_new(const struct rb_ports *ports, struct rb_broker **ret, struct rb_error *err);
 /* Begins to work: refreshes, sends, polls, revokes. */
 void rb_broker_start(struct rb_broker *broker);
-/* For the tick: rebuilds memory from rows after a rollback. */
-void rb_broker_reload(struct rb_broker *broker);
-/* Graceful stop: starts nothing new; true once no token call (refresh, login, revoke) is under way (R1: shutdown waits
- * for it). */
-bool rb_broker_quiet(struct rb_broker *broker);
+/* For the tick: rebuilds memory from rows after a rollback. When it fails memory is not what the rows say, and the
+ * process has to end: a queue with a hole would send out of order, a cursor ahead of its row would step over messages. */
+enum rb_status rb_broker_reload(struct rb_broker *broker);
+/* Graceful stop: starts nothing new. */
 void rb_broker_stop(struct rb_broker *broker);
+/* No token call (refresh, login, revoke) is under way: shutdown waits for it (R1). */
+bool rb_broker_quiet(struct rb_broker *broker);
 void rb_broker_free(struct rb_broker *broker);
 
 #endif

@@ -436,7 +436,8 @@ bool chain_rotate(struct rb_chain *chain)
     struct rotation *rotation = calloc(1, sizeof *rotation);
     if (!rotation)
         return false;
-    if (!rb_str_reserve(&rotation->sealed_token, SEALED_ROOM) || !rb_str_reserve(&rotation->sealed_unnamed, SEALED_ROOM) ||
+    if (!rb_str_reserve(&rotation->sealed_token, SEALED_ROOM) ||
+        !rb_str_reserve(&rotation->sealed_unnamed, SEALED_ROOM) ||
         rb_slots_reserve(accounts->slots, chain->uid, SEALED_ROOM) != RB_OK) {
         rotation_free(rotation);
         return false;

@@ -1,4 +1,4 @@
-/* Chain: one rotation chain of an account, and its state machine (design §4; R1–R6).
+/* Chain: one rotation chain of an account, and its state machine (R1–R6).
  *
  *     held ──released, or 60 s──▶ active
  *     active ──intent committed, counter written──▶ rotating ──200, next token committed──▶ active (generation + 1)
@@ -7,7 +7,7 @@
  *     any but dead ──logout committed──▶ revoking ──204 when no rotation can be in flight──▶ revoked, secrets wiped
  *     any at start, with its mark below the counter file's ──▶ revoking (a restored copy is never replayed: R3)
  *
- * One function changes the state. Only account.h's implementation calls this room's functions. */
+ * One function changes the state; it and the others are the account's own, in account_private.h. */
 #ifndef RB_CHAIN_H
 #define RB_CHAIN_H
 

@@ -32,13 +32,14 @@ static bool decode(struct rb_span text, struct rb_str *out)
     return !rb_str_failed(out);
 }
 
+bool rb_claims_is_name(struct rb_span text)
+{
+    return text.len > 0 && text.len <= NAME_MAX_BYTES && rb_span_is_printable(text);
+}
+
 char *rb_claims_name(struct rb_span text)
 {
-    RB_CLEANUP_STR struct rb_str printable = RB_STR_INIT;
-    if (text.len == 0 || text.len > NAME_MAX_BYTES)
-        return NULL;
-    rb_str_add_printable(&printable, text);
-    return rb_span_equal(rb_str_span(&printable), text) ? rb_span_dup(text) : NULL;
+    return rb_claims_is_name(text) ? rb_span_dup(text) : NULL;
 }
 
 static char *member(struct rb_json_value object, const char *name)

@@ -16,13 +16,15 @@ struct rb_engine {
     struct rb_ports ports;
     struct rb_broker *broker;
     struct rb_timer retry, vacuum;
+    enum rb_status unread; /* why memory could not be rebuilt after a failed commit */
     bool lost;
 };
 
-static void reload(void *arg)
+static enum rb_status reload(void *arg)
 {
     struct rb_engine *engine = arg;
-    rb_broker_reload(engine->broker);
+    engine->unread = rb_broker_reload(engine->broker);
+    return engine->unread;
 }
 
 static void on_retry(struct rb_timer *timer)
@@ -47,7 +49,7 @@ static enum rb_status open_vault(struct rb_engine *engine, struct rb_error *err)
     RB_CLEANUP_STR struct rb_str sealed = RB_STR_INIT;
     enum rb_status status = rb_vault_rows_load(ports->store, &sealed);
     if (status != RB_OK && status != RB_NOT_FOUND)
-        return rb_fail(err, status, "The sealed key could not be read from the database.");
+        return rb_fail(err, status, "The sealed key could not be read from the database; restore a backup.");
     struct rb_span old = rb_str_span(&sealed);
     status = config->keys_dir
                  ? rb_vault_open(config->keys_dir, config->credentials_dir, old, ports->random, &ports->vault, err)
@@ -76,7 +78,7 @@ enum rb_status rb_engine_open(struct rb_clock *clock, struct rb_random *random, 
         (status = open_vault(engine, err)) != RB_OK)
         goto failed;
     if ((status = rb_tick_new(ports->store, reload, engine, &ports->tick)) != RB_OK ||
-        (status = rb_relay_new(clock, carrier, &ports->relay)) != RB_OK) {
+        (status = rb_relay_new(carrier, &ports->relay)) != RB_OK) {
         rb_fail(err, status, "There is not enough memory to start.");
         goto failed;
     }
@@ -112,9 +114,15 @@ bool rb_engine_end_tick(struct rb_engine *engine)
     bool more = false;
     enum rb_status status = rb_tick_end(engine->ports.tick, &more);
     if (status == RB_IO) {
-        rb_log(RB_LOG_ERROR, "store",
-               "The disk failed while writing; whether the last change was kept is unknown. "
-               "Stopping, so that a restart reads what is there.");
+        if (engine->unread != RB_OK)
+            rb_log(RB_LOG_ERROR, "store",
+                   "The state could not be read again after a commit that failed (%s). Stopping, so that a restart "
+                   "reads what is there.",
+                   rb_status_text(engine->unread));
+        else
+            rb_log(RB_LOG_ERROR, "store",
+                   "The disk failed while writing; whether the last change was kept is unknown. "
+                   "Stopping, so that a restart reads what is there.");
         engine->lost = true;
         return false;
     }

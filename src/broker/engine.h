@@ -27,7 +27,8 @@ struct rb_tick *rb_engine_tick(struct rb_engine *engine);
 
 /* Commits and lets effects leave, then housekeeping. True: there is more to commit. */
 bool rb_engine_end_tick(struct rb_engine *engine);
-/* The disk failed with an unknown outcome: the process must exit and be started again (T4). */
+/* The disk failed with an unknown outcome, or memory could not be rebuilt after a failed commit: the process must exit
+ * and be started again (T4). */
 bool rb_engine_is_lost(const struct rb_engine *engine);
 
 /* Abandons what is under way; for a graceful stop wait until rb_broker_quiet after rb_broker_stop. */

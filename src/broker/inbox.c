@@ -267,12 +267,12 @@ enum rb_status rb_inbox_new(const struct rb_ports *ports, struct rb_accounts *ac
     enum rb_status status = rb_message_rows_new(ports->store, &inbox->rows, err);
     if (status == RB_OK)
         status = rb_gap_rows_new(ports->store, &inbox->gaps, err);
+    if (status == RB_OK && (status = rb_inbox_reload(inbox)) != RB_OK)
+        rb_fail(err, status, "There is not enough memory.");
     if (status != RB_OK) {
-        rb_message_rows_free(inbox->rows);
-        free(inbox);
+        rb_inbox_free(inbox);
         return status;
     }
-    rb_inbox_reload(inbox);
     *ret = inbox;
     return RB_OK;
 }
@@ -329,14 +329,15 @@ static bool step_fits(const struct rb_feed *feed)
     return feed->step != RB_FEED_OFF && !beginning;
 }
 
-void rb_inbox_reload(struct rb_inbox *inbox)
+enum rb_status rb_inbox_reload(struct rb_inbox *inbox)
 {
+    enum rb_status status = RB_OK;
     inbox->stats.rows = inbox->stats.bytes = 0;
     for (struct rb_topic *topic = NULL; (topic = rb_topic_next(inbox->topics, topic));) {
         inbox->stats.rows += topic->rows;
         inbox->stats.bytes += topic->bytes;
-        if (!topic->inbox && topic->following)
-            rb_feed_of(inbox, topic);
+        if (!topic->inbox && topic->following && !rb_feed_of(inbox, topic))
+            status = RB_NO_MEMORY;
     }
     RB_LIST_EACH (&inbox->lanes, node) {
         RB_LIST_EACH (&RB_CONTAINER(node, struct rb_lane, node)->feeds, at) {
@@ -347,6 +348,7 @@ void rb_inbox_reload(struct rb_inbox *inbox)
                 rb_feed_set_step(feed, first_step(feed->topic));
         }
     }
+    return status;
 }
 
 void rb_inbox_start(struct rb_inbox *inbox)

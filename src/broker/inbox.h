@@ -1,4 +1,4 @@
-/* Inbox: what the relay stored, read once for all local readers (design §6; I1–I7, I11).
+/* Inbox: what the relay stored, read once for all local readers (I1–I7, I11).
  *
  * A followed topic has a confirmed cursor. Only a catch-up read moves it, in the transaction that stores the messages;
  * a waiter's answer is a wake-up. Stored messages have dense numbers per topic, n = 1, 2, …; readers keep an n. One
@@ -12,7 +12,7 @@
 enum rb_status rb_inbox_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
                             struct rb_events *events, struct rb_inbox **ret, struct rb_error *err);
 void rb_inbox_free(struct rb_inbox *inbox);
-void rb_inbox_reload(struct rb_inbox *inbox);
+enum rb_status rb_inbox_reload(struct rb_inbox *inbox);
 void rb_inbox_start(struct rb_inbox *inbox);
 void rb_inbox_stop(struct rb_inbox *inbox);
 

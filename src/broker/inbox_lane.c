@@ -99,9 +99,12 @@ void rb_lane_succeeded(struct rb_lane *lane)
 
 static void lane_delay(struct rb_lane *lane, int64_t at_least_ms)
 {
-    lane->failures++;
-    int64_t wait = rb_inbox_backoff_ms(lane->inbox, lane->failures);
-    lane->not_before_ms = rb_clock_now_ms(lane->inbox->ports->clock) + (wait > at_least_ms ? wait : at_least_ms);
+    int64_t now = rb_clock_now_ms(lane->inbox->ports->clock), wait = 0;
+    /* Reads that were under way together fail together: one failure. */
+    if (!lane->failures || lane->not_before_ms <= now)
+        wait = rb_inbox_backoff_ms(lane->inbox, ++lane->failures);
+    if (now + (wait > at_least_ms ? wait : at_least_ms) > lane->not_before_ms)
+        lane->not_before_ms = now + (wait > at_least_ms ? wait : at_least_ms);
 }
 
 static void isolate(struct rb_read *read)

@@ -67,12 +67,15 @@ static void drain_done(void *arg, const struct rb_answer *answer, const struct r
             rb_lane_failed(lane, read, answer);
     } else {
         rb_lane_succeeded(lane);
-        char *drained = last.len && !rb_span_is(last, read->cursors[0]) ? rb_span_dup(last) : NULL;
-        if (drained) {
+        bool ended = last.len == 0 || rb_span_is(last, read->cursors[0]);
+        char *drained = ended ? NULL : rb_span_dup(last);
+        if (ended) {
+            anchor_at(feed, rb_span_of(read->cursors[0]));
+        } else if (drained) {
             free(feed->drained);
             feed->drained = drained;
         } else {
-            anchor_at(feed, rb_span_of(read->cursors[0]));
+            rb_feed_delay(feed);
         }
     }
     rb_read_free(read);

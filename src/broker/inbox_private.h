@@ -22,6 +22,7 @@ enum {
     RB_UNWANTED_MS = 10 * 60 * 1000,
     RB_RECENT_IDS = 256,
     RB_LANDING_TRIES = 3,
+    RB_NO_ROOM_MS = 3000, /* the disk of this host is asked again sooner than a relay would be */
 };
 
 /* What a topic needs next.
@@ -152,8 +153,9 @@ int64_t rb_inbox_backoff_ms(struct rb_inbox *inbox, int failures);
 void rb_feed_delay(struct rb_feed *feed);
 /* A catch-up read has come to the topic's end. */
 void rb_feed_caught_up(struct rb_feed *feed);
-/* Makes a read with `feed` in it and takes it up into the lane, or NULL. `cursor` is copied. */
+/* Makes a read and takes it up into the lane, or NULL. */
 struct rb_read *rb_read_new(struct rb_lane *lane, enum rb_read_kind kind);
+/* `cursor` is copied; false: out of memory. */
 bool rb_read_add(struct rb_read *read, struct rb_feed *feed, const char *cursor);
 /* The call is over: feeds are free again, the read leaves the lane (free it with rb_read_free). */
 void rb_read_end(struct rb_read *read);

@@ -67,15 +67,16 @@ enum rb_status rb_marks_new(struct rb_disk *disk, struct rb_marks **ret, struct 
     marks->disk = disk;
     RB_CLEANUP_STR struct rb_str bytes = RB_STR_INIT;
     enum rb_status status = disk->read(disk, RB_RECORD_COUNTER, &bytes, err);
-    if (status == RB_NOT_FOUND) {
+    if (status == RB_NOT_FOUND)
         status = RB_OK;
-    } else if (status == RB_OK) {
+    else if (status == RB_OK)
         status = decode(marks, rb_str_span(&bytes));
-        if (status != RB_OK)
-            rb_fail(err, status,
-                    "The counter file in the key folder holds something else; without it a restored copy cannot be "
-                    "told from the original. Remove it and log in again.");
-    }
+    if (status == RB_CORRUPT)
+        rb_fail(err, status,
+                "The counter file in the key folder is damaged; without it a restored copy cannot be told from the "
+                "original. Remove it and log in again.");
+    else if (status == RB_NO_MEMORY)
+        rb_fail(err, status, "There is not enough memory.");
     if (status != RB_OK) {
         rb_marks_free(marks);
         return status;

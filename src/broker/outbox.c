@@ -254,7 +254,7 @@ static enum rb_status load(struct rb_outbox *outbox)
 {
     struct loading loading = {outbox, RB_OK};
     rb_post_rows_open(outbox->posts, load_row, &loading);
-    return loading.status;
+    return loading.status == RB_OK ? rb_store_failed(outbox->ports->store) : loading.status;
 }
 
 static void on_nudge(struct rb_timer *timer)
@@ -365,21 +365,20 @@ void rb_outbox_free(struct rb_outbox *outbox)
     free(outbox);
 }
 
-void rb_outbox_reload(struct rb_outbox *outbox)
+enum rb_status rb_outbox_reload(struct rb_outbox *outbox)
 {
     struct rb_clock *clock = outbox->ports->clock;
     outbox->paused_until_ms = rb_clock_now_ms(clock) + outbox->ports->config->backoff_min_ms;
     free_entries(outbox);
-    if (load(outbox) != RB_OK) {
-        /* A queue with a hole would send out of order: the rows are right, so start again from them. */
-        rb_log(RB_LOG_ERROR, "outbox", "no memory to read the posts again after a failed commit");
-        abort();
-    }
+    enum rb_status status = load(outbox);
+    if (status != RB_OK)
+        return status;
     rb_waits_attach(outbox);
     RB_LIST_EACH (&outbox->queues, node)
         rb_queue_line_up(RB_CONTAINER(node, struct queue, node));
     RB_LIST_EACH (&outbox->lanes, node)
         rb_timer_set(clock, &RB_CONTAINER(node, struct lane, node)->timer, outbox->paused_until_ms);
+    return RB_OK;
 }
 
 void rb_outbox_start(struct rb_outbox *outbox)

@@ -1,4 +1,4 @@
-/* Outbox: posts that callers handed over, until the relay has accepted or refused them (design §5; O1–O10).
+/* Outbox: posts that callers handed over, until the relay has accepted or refused them (O1–O10).
  *
  *     queued ──attempt committed──▶ sending ──executed──▶ accepted
  *       ▲                            │ not executed: queued again (with backoff), or refused where the relay refuses it for good

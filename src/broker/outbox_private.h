@@ -66,7 +66,8 @@ struct look_up {
     struct rb_str cursor; /* empty: from the end that it reads from */
     bool descending;      /* nothing is known of what was there before the attempt */
     int limit, pages, failures;
-    int64_t failing_since_ms;
+    bool away;                               /* the relay did not answer for a while */
+    int64_t failing_since_ms, lost_since_ms; /* 0: not; the relay fails at it, or no answer comes */
 };
 
 struct queue {

@@ -4,14 +4,6 @@
 
 enum { ID_ROOM = 128 };
 
-static void make_room(struct rb_str *text)
-{
-    char room[ID_ROOM] = {0};
-    rb_str_append(text, room, sizeof room);
-    if (!rb_str_failed(text))
-        rb_str_reset(text);
-}
-
 void rb_result_free(struct result *result)
 {
     if (!result)
@@ -108,9 +100,7 @@ struct result *rb_result_new(struct queue *queue)
     result->queue = queue;
     result->fact.apply = apply;
     result->fact.release = release;
-    make_room(&result->message_id);
-    make_room(&result->timestamp);
-    if (rb_str_failed(&result->message_id) || rb_str_failed(&result->timestamp)) {
+    if (!rb_str_reserve(&result->message_id, ID_ROOM) || !rb_str_reserve(&result->timestamp, ID_ROOM)) {
         rb_result_free(result);
         return NULL;
     }

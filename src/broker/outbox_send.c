@@ -150,9 +150,13 @@ void rb_lane_note(struct lane *lane, const struct rb_answer *answer)
         lane->resume_ms = 0;
         return;
     }
+    int64_t now = rb_clock_now_ms(outbox->ports->clock);
+    /* Calls that were under way together fail together: one failure, else the longest rest would follow one cut. */
+    if (lane->failures && lane->resume_ms > now)
+        return;
     if (lane->failures++ == 0)
         rb_log(RB_LOG_WARNING, "outbox", "the relay %s does not answer: %s", lane->url, answer->detail);
-    lane->resume_ms = rb_clock_now_ms(outbox->ports->clock) + rb_backoff_ms(outbox, lane->failures);
+    lane->resume_ms = now + rb_backoff_ms(outbox, lane->failures);
 }
 
 bool rb_token_refused(struct queue *queue, const struct rb_answer *answer)

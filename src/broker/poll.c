@@ -55,6 +55,7 @@ void rb_poll_fail(struct rb_poll_state *state, enum rb_status status, const char
     poll->done(poll, status, &err, NULL, 0, false);
     free_state(state);
 }
+
 static void wake(struct rb_inbox_watch *watch)
 {
     rb_poll_proceed(RB_CONTAINER(watch, struct rb_poll_entry, watch)->state);
@@ -109,7 +110,8 @@ static void begun(struct rb_effect *effect, enum rb_status committed)
     struct rb_poll_state *state = RB_CONTAINER(effect, struct rb_poll_state, effect);
     state->effect_set = false;
     if (committed != RB_OK)
-        rb_poll_fail(state, RB_UNAVAILABLE, "the poll could not be noted: there is no room on the disk, or it failed");
+        rb_poll_fail(state, RB_UNAVAILABLE,
+                     "The poll could not be noted: the disk has no room, or it failed. Try again.");
     else
         rb_poll_proceed(state);
 }
@@ -285,7 +287,8 @@ void rb_polls_account_changed(struct rb_account_watch *watch, struct rb_account 
         RB_LIST_EACH (&sessions->polls, node) {
             struct rb_poll_state *state = RB_CONTAINER(node, struct rb_poll_state, node);
             if (state->account == account) {
-                rb_poll_fail(state, RB_UNAVAILABLE, "the account has no login at its relay any more");
+                rb_poll_fail(state, RB_UNAVAILABLE,
+                             "The account has no login at its relay any more: run relay-broker login.");
                 more = true;
                 break;
             }

@@ -154,7 +154,7 @@ bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too)
         }
         there = given || empty_too;
     } else {
-        rb_poll_fail(state, status, "stored messages could not be read");
+        rb_poll_fail(state, status, "The stored messages could not be read. Try again.");
     }
     for (size_t i = 0; i < RB_POLL_TOPICS_MAX; i++)
         rb_batch_release(answer->batches[i]);

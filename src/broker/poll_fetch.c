@@ -125,6 +125,6 @@ void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entr
         state->fetch = NULL;
         rb_list_remove(&fetch->node);
         free(fetch);
-        rb_poll_fail(state, RB_UNAVAILABLE, "the relay could not be asked");
+        rb_poll_fail(state, RB_UNAVAILABLE, "The relay could not be asked. Try again.");
     }
 }

@@ -289,46 +289,61 @@ static void expire(struct rb_timer *timer)
 
 /* --- life --- */
 
+struct loading {
+    struct rb_sessions *sessions;
+    enum rb_status status;
+};
+
 static void load_session(void *arg, const struct rb_session_row *row)
 {
-    struct rb_sessions *sessions = arg;
+    struct loading *loading = arg;
+    struct rb_sessions *sessions = loading->sessions;
     struct rb_session *session =
         row->id.len == RB_SESSION_ID_BYTES ? find(sessions, (const unsigned char *)row->id.at) : NULL;
     if (session) {
         session->has_row = true;
         session->used = row->used;
-    } else {
-        make_session(sessions, row);
+    } else if (row->id.len == RB_SESSION_ID_BYTES && rb_account_by_id(sessions->accounts, row->account) &&
+               !make_session(sessions, row)) {
+        loading->status = RB_NO_MEMORY;
     }
 }
 
 static void load_place(void *arg, struct rb_span id, int64_t topic, int64_t n)
 {
-    struct rb_sessions *sessions = arg;
+    struct loading *loading = arg;
+    struct rb_sessions *sessions = loading->sessions;
     struct rb_session *session = id.len == RB_SESSION_ID_BYTES ? find(sessions, (const unsigned char *)id.at) : NULL;
     if (!session)
         return;
     struct rb_place *place = rb_place_find(session, topic);
     if (!place)
         place = make_place(sessions, session, topic);
-    if (!place)
+    if (!place) {
+        loading->status = RB_NO_MEMORY;
         return;
+    }
     place->n = n;
     place->has_row = true;
 }
 
 /* What a rolled back tick had made goes; what it had changed or deleted is as it was. What was handed out stays
  * known. */
-void rb_sessions_reload(struct rb_sessions *sessions)
+enum rb_status rb_sessions_reload(struct rb_sessions *sessions)
 {
+    struct loading loading = {sessions, RB_OK};
     RB_LIST_EACH (&sessions->all, node) {
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
         session->has_row = false;
         RB_LIST_EACH (&session->places, place)
             RB_CONTAINER(place, struct rb_place, node)->has_row = false;
     }
-    rb_session_rows_each(sessions->rows, load_session, sessions);
-    rb_place_each(sessions->rows, load_place, sessions);
+    rb_session_rows_each(sessions->rows, load_session, &loading);
+    rb_place_each(sessions->rows, load_place, &loading);
+    if (loading.status == RB_OK)
+        loading.status = rb_store_failed(sessions->ports->store);
+    if (loading.status != RB_OK)
+        return loading.status;
     RB_LIST_EACH_SAFE (&sessions->all, node) {
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
         RB_LIST_EACH_SAFE (&session->places, at) {
@@ -340,6 +355,7 @@ void rb_sessions_reload(struct rb_sessions *sessions)
             free_session(sessions, session);
     }
     rb_batches_clear(sessions);
+    return RB_OK;
 }
 
 enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts *accounts, struct rb_topics *topics,
@@ -366,7 +382,11 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
         free(sessions);
         return status;
     }
-    rb_sessions_reload(sessions);
+    status = rb_sessions_reload(sessions);
+    if (status != RB_OK) {
+        rb_sessions_free(sessions);
+        return rb_fail(err, status, "The sessions cannot be read from the database: %s.", rb_status_text(status));
+    }
     rb_inbox_set_floor(inbox, floor_of, sessions);
     rb_account_watch(accounts, &sessions->account_watch);
     rb_timer_set_in(ports->clock, &sessions->expiry, EXPIRY_MS);

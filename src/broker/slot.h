@@ -16,6 +16,8 @@ void rb_slots_free(struct rb_slots *slots);
 /* The newest entry of a chain: false without one. `*ret_sealed` lives until the slots change. */
 bool rb_slots_find(const struct rb_slots *slots, const unsigned char *uid, int64_t *ret_generation,
                    struct rb_span *ret_sealed);
+/* Memory for a later rb_slots_write of up to so many bytes: what has come must find it. */
+enum rb_status rb_slots_reserve(struct rb_slots *slots, const unsigned char *uid, size_t sealed_max);
 /* On return RB_OK it is on disk. */
 enum rb_status rb_slots_write(struct rb_slots *slots, const unsigned char *uid, int64_t generation,
                               struct rb_span sealed);

@@ -1,5 +1,6 @@
 #include "stamp.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "json_span.h"
@@ -9,12 +10,7 @@ enum { METADATA_LEVELS = 256 };
 
 void rb_stamp_hex(const unsigned char stamp[RB_STAMP_BYTES], char ret[RB_STAMP_HEX + 1])
 {
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < RB_STAMP_BYTES; i++) {
-        ret[2 * i] = digit[stamp[i] >> 4];
-        ret[2 * i + 1] = digit[stamp[i] & 15];
-    }
-    ret[RB_STAMP_HEX] = 0;
+    sodium_bin2hex(ret, RB_STAMP_HEX + 1, stamp, RB_STAMP_BYTES);
 }
 
 void rb_stamp_put_on(struct rb_str *out, struct rb_span metadata, const char *stamp)

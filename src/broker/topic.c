@@ -1,7 +1,6 @@
 #include "topic.h"
 
 #include "list.h"
-#include "log.h"
 #include "map.h"
 #include "topic_rows.h"
 
@@ -133,7 +132,7 @@ static enum rb_status load(struct rb_topics *topics)
 {
     struct loading loading = {topics, RB_OK};
     rb_topic_rows_each(topics->rows, load_row, &loading);
-    return loading.status;
+    return loading.status == RB_OK ? rb_store_failed(topics->ports->store) : loading.status;
 }
 
 enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **ret, struct rb_error *err)
@@ -146,8 +145,6 @@ enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **re
     rb_random_fill(ports->random, topics->seed, sizeof topics->seed);
     enum rb_status status = rb_topic_rows_new(ports->store, &topics->rows, err);
     if (status == RB_OK && (status = load(topics)) != RB_OK)
-        rb_fail(err, status, "There is not enough memory.");
-    if (status == RB_OK && (status = rb_store_failed(ports->store)) != RB_OK)
         rb_fail(err, status, "The topics cannot be read from the database: %s.", rb_status_text(status));
     if (status != RB_OK) {
         rb_topics_free(topics);
@@ -183,20 +180,19 @@ static void forget(struct rb_topics *topics, struct entry *entry)
     topic->head = topic->tail = topic->rows = topic->bytes = topic->wanted = 0;
 }
 
-void rb_topics_reload(struct rb_topics *topics)
+enum rb_status rb_topics_reload(struct rb_topics *topics)
 {
     RB_LIST_EACH (&topics->all, node)
         RB_CONTAINER(node, struct entry, node)->has_row = false;
-    if (load(topics) != RB_OK) {
-        /* A cursor ahead of its row would step over messages: the rows are right, so start again from them. */
-        rb_log(RB_LOG_ERROR, "topic", "no memory to read the topics again after a failed commit");
-        abort();
-    }
+    enum rb_status status = load(topics);
+    if (status != RB_OK)
+        return status;
     RB_LIST_EACH (&topics->all, node) {
         struct entry *entry = RB_CONTAINER(node, struct entry, node);
         if (!entry->has_row)
             forget(topics, entry);
     }
+    return RB_OK;
 }
 
 struct rb_topic *rb_topic_find(struct rb_topics *topics, int64_t account, struct rb_span name)

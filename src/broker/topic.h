@@ -23,7 +23,7 @@ struct rb_topic {
 
 enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **ret, struct rb_error *err);
 void rb_topics_free(struct rb_topics *topics);
-void rb_topics_reload(struct rb_topics *topics);
+enum rb_status rb_topics_reload(struct rb_topics *topics);
 
 struct rb_topic *rb_topic_find(struct rb_topics *topics, int64_t account, struct rb_span name);
 /* Finds or makes it (a row in this tick). NULL: out of memory. The name was checked with rb_topic_name_valid. */

@@ -2,14 +2,13 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <malloc.h>
-#include <sodium.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "secret.h"
 #include "url.h"
+#include "wipe.h"
 
 enum { CONNECT_MS = 5000, WAIT_MS = 40000, ANSWER_MAX_BYTES = 64 << 20 };
 
@@ -25,18 +24,11 @@ static enum rb_status no_memory(struct rb_error *err)
     return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
 }
 
-/* What jansson parses and builds here may hold passwords and tokens. */
-static void wipe_and_free(void *memory)
-{
-    if (memory)
-        sodium_memzero(memory, malloc_usable_size(memory));
-    free(memory);
-}
-
 static enum rb_status new_client(const char *socket, char *base, struct rb_client **ret, struct rb_error *err)
 {
     struct rb_client *client = calloc(1, sizeof *client);
-    json_set_alloc_funcs(malloc, wipe_and_free);
+    /* What jansson parses and builds here may hold passwords and tokens. */
+    json_set_alloc_funcs(malloc, rb_wipe_free);
     if (client) {
         client->base = base;
         client->socket = socket ? strdup(socket) : NULL;
@@ -61,10 +53,9 @@ enum rb_status rb_client_of_socket(const char *path, struct rb_client **ret, str
 enum rb_status rb_client_of_url(const char *url, struct rb_client **ret, struct rb_error *err)
 {
     char *base;
-    struct rb_error why = {0};
-    enum rb_status status = rb_url_normalise(url, false, &base, &why);
+    enum rb_status status = rb_url_normalise(url, false, &base, NULL);
     if (status != RB_OK)
-        return rb_fail(err, status, "--url %s is no URL of a door: %s.", url, why.text);
+        return rb_fail(err, status, "\"%s\" is no URL of a door; one is like http://127.0.0.1:7420.", url);
     return new_client(NULL, base, ret, err);
 }
 
@@ -105,24 +96,12 @@ void rb_reply_free(struct rb_reply *reply)
 
 /* --- one exchange --- */
 
-/* Grows by copying and wiping, so that no freed memory keeps what an answer held. */
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct rb_str *body = arg;
     size_t len = size * count;
     if (len > ANSWER_MAX_BYTES - body->len)
         return 0;
-    if (body->len + len + 1 > body->room) {
-        RB_CLEANUP_STR struct rb_str old = *body;
-        *body = RB_STR_INIT;
-        body->room = (old.len + len + 1) * 2;
-        body->at = malloc(body->room);
-        if (!body->at)
-            *body = (struct rb_str){.failed = true};
-        rb_str_append(body, old.at, old.len);
-        if (old.at)
-            sodium_memzero(old.at, old.len);
-    }
     rb_str_append(body, bytes, len);
     return rb_str_failed(body) ? 0 : len;
 }
@@ -274,8 +253,15 @@ enum rb_status rb_client_account(struct rb_client *client, const char *account, 
                                  json_t **ret, struct rb_error *err)
 {
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
+    struct rb_span name = rb_span_of(account);
+    /* Other names are no path of the daemon's. */
+    if (!name.len || strchr(account, '/') || strspn(account, ".") == name.len || !rb_span_is_printable(name)) {
+        json_decref(body);
+        return rb_fail(err, RB_INVALID,
+                       "An account's name has printable characters other than \"/\", and not only dots.");
+    }
     rb_str_add(&path, "/admin/accounts/");
-    rb_url_encode(&path, rb_span_of(account));
+    rb_url_encode(&path, name);
     rb_str_addf(&path, "/%s", action);
     if (rb_str_failed(&path) || !body) {
         json_decref(body);

@@ -54,10 +54,10 @@ enum rb_status rb_reply_refused(const struct rb_reply *reply, struct rb_error *e
  * one. */
 enum rb_status rb_client_sign_in(struct rb_client *client, const char *username, bool refresh, struct rb_str *out,
                                  struct rb_error *err);
-/* Whether the daemon has an account of that name, for a caller who named it: RB_NOT_FOUND with a sentence. */
-enum rb_status rb_client_check_account(struct rb_client *client, const char *name, struct rb_error *err);
 /* Ends it. */
 void rb_client_sign_out(struct rb_client *client, struct rb_span bearer);
+/* Whether the daemon has an account of that name, for a caller who named it: RB_NOT_FOUND with a sentence. */
+enum rb_status rb_client_check_account(struct rb_client *client, const char *name, struct rb_error *err);
 
 /* The admin call "/admin/accounts/NAME/<action>". */
 enum rb_status rb_client_account(struct rb_client *client, const char *account, const char *action, json_t *body,

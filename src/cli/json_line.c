@@ -1,11 +1,5 @@
 #include "json_line.h"
 
-static bool drives_terminals(uint32_t c)
-{
-    return (c >= 0x7f && c <= 0x9f) || c == 0x61c || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
-}
-
 void rb_json_line(struct rb_str *out, struct rb_json_value value)
 {
     struct rb_span rest = value.text;
@@ -16,7 +10,7 @@ void rb_json_line(struct rb_str *out, struct rb_json_value value)
         if (len == 0)
             return;
         bool space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
-        if (drives_terminals(c))
+        if (!space && rb_drives_terminal(c))
             rb_str_addf(out, "\\u%04x", c);
         else if (in_string || !space)
             rb_str_append(out, rest.at, len);

@@ -132,7 +132,7 @@ static void find_door_url(const struct login *login, struct rb_str *out)
         const char *text = json_string_value(address);
         if (!text || strncmp(text, "unix:", 5) == 0 || out->len)
             continue;
-        rb_str_addf(out, "%s%s", strncmp(text, "http://", 7) == 0 ? "" : "http://", text);
+        rb_str_add(out, text);
     }
     if (!out->len)
         rb_str_add(out, RB_DEFAULT_URL);

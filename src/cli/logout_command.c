@@ -33,8 +33,8 @@ int rb_command_logout(int argc, char **argv)
     rb_client_free(client);
     if (status != RB_OK)
         return rb_complain_of(&err);
-    const json_t *revoked = json_object_get(answer, "revoked"), *left = json_object_get(answer, "chains_revoking");
-    bool confirmed = json_is_true(revoked) || (json_is_integer(left) && json_integer_value(left) == 0);
+    const json_t *left = json_object_get(answer, "chains_revoking");
+    bool confirmed = json_is_integer(left) && json_integer_value(left) == 0;
     struct rb_str out = RB_STR_INIT;
     if (as_json) {
         rb_json_print(&out, json_incref(answer));

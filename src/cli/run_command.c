@@ -19,6 +19,8 @@
 enum {
     STOP_MAX_MS = 330 * 1000, /* a refresh under way may take 5 minutes (R1); a graceful stop costs no chain (P2) */
     SPARE_DESCRIPTORS = 512,  /* for the database, upstream connections and sockets being accepted */
+    LEAST_CONNECTIONS = 16,
+    LEAST_DESCRIPTORS = 24 + LEAST_CONNECTIONS, /* what is open at rest, and those */
     SIGNALS = 3,
 };
 
@@ -94,22 +96,28 @@ static void watch_signals(struct daemon *daemon)
 /* --- starting --- */
 
 /* As many descriptors as the system allows, and no more connections than they suffice for. */
-static void raise_descriptors(struct rb_config *config)
+static enum rb_status raise_descriptors(struct rb_config *config, struct rb_error *err)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
+        return RB_OK;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return;
-    int64_t room = (int64_t)limit.rlim_cur - SPARE_DESCRIPTORS;
+        return RB_OK;
+    int64_t most = (int64_t)limit.rlim_cur, room = most - SPARE_DESCRIPTORS;
+    if (most < LEAST_DESCRIPTORS)
+        return rb_fail(err, RB_FULL,
+                       "The system allows %lld descriptors, and the daemon needs %d: raise the limit (ulimit -n, "
+                       "LimitNOFILE=).",
+                       (long long)most, (int)LEAST_DESCRIPTORS);
     if (room < config->connections) {
-        room = room < 16 ? 16 : room;
+        room = room < LEAST_CONNECTIONS ? LEAST_CONNECTIONS : room;
         rb_log(RB_LOG_WARNING, "run", "The system allows %lld descriptors: connections are limited to %lld.",
-               (long long)limit.rlim_cur, (long long)room);
+               (long long)most, (long long)room);
         config->connections = room;
     }
+    return RB_OK;
 }
 
 static enum rb_status start_engine(struct daemon *daemon, struct rb_error *err)
@@ -204,11 +212,15 @@ static enum rb_status prepare(struct daemon *daemon, const char *config, const c
                               struct rb_error *err)
 {
     signal(SIGPIPE, SIG_IGN);
+    /* A bound on file sizes is a failed write like any other. */
+    signal(SIGXFSZ, SIG_IGN);
     enum rb_status status = config ? rb_config_read(&daemon->config, config, err) : RB_OK;
     if (status != RB_OK)
         return status;
     rb_log_set_level((enum rb_log_level)daemon->config.log_level);
-    raise_descriptors(&daemon->config);
+    status = raise_descriptors(&daemon->config, err);
+    if (status != RB_OK)
+        return status;
     return rb_paths_find(state ? state : daemon->config.state, keys ? keys : daemon->config.keys, geteuid(),
                          &daemon->paths, err);
 }

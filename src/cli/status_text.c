@@ -209,6 +209,16 @@ static void add_trouble(struct rb_str *out, const json_t *account)
     rb_str_add(out, "\n");
 }
 
+/* An imported login tells its user with its first token. */
+static void add_user(struct rb_str *out, const json_t *account)
+{
+    const char *name = json_string_value(json_object_get(account, "username"));
+    if (name && !*name)
+        rb_str_add(out, "a user not known yet");
+    else
+        add_text(out, json_object_get(account, "username"));
+}
+
 static void add_accounts(struct rb_str *out, json_t *accounts)
 {
     size_t i;
@@ -224,7 +234,7 @@ static void add_accounts(struct rb_str *out, json_t *accounts)
         add_name(out, &name);
         add_state(out, account);
         rb_str_add(out, ", ");
-        add_text(out, json_object_get(account, "username"));
+        add_user(out, account);
         rb_str_add(out, " at ");
         add_text(out, json_object_get(account, "relay_url"));
         rb_str_add(out, "\n");
@@ -310,9 +320,12 @@ static void add_events(struct rb_str *out, json_t *events)
     json_array_foreach(events, i, event)
     {
         const char *account = json_string_value(json_object_get(event, "account"));
+        const char *text = json_string_value(json_object_get(event, "text"));
+        size_t len = account ? strlen(account) : 0;
+        bool named = text && len && strncmp(text, account, len) == 0 && text[len] == ':';
         add_time(out, json_object_get(event, "at"));
         rb_str_add(out, "  ");
-        if (account && *account) {
+        if (len && !named) {
             rb_str_add_printable(out, rb_span_of(account));
             rb_str_add(out, ": ");
         }

@@ -1,5 +1,5 @@
 /* Door: a listening address with a policy: who may come in by it, which accounts and topics it serves, which faces it
- * shows (design §1; D1, D6). No caller has a credential: the kernel says who calls. */
+ * shows (D1, D6). No caller has a credential: the kernel says who calls. */
 #ifndef RB_DOOR_H
 #define RB_DOOR_H
 

@@ -1,4 +1,4 @@
-/* Placeholder: what a local caller gets as tokens on the wire face (design §7). An unsigned JWT and a string in the
+/* Placeholder: what a local caller gets as tokens on the wire face. An unsigned JWT and a string in the
  * shape of a refresh token, both carrying a session's random id and nothing else of worth. They prove nothing, are
  * worthless anywhere else, and are never sent upstream (R9). */
 #ifndef RB_PLACEHOLDER_H

@@ -26,8 +26,9 @@ static json_t *door_json(const struct rb_door *door)
         json_array_append_new(faces, json_string("wire"));
     if (door->broker)
         json_array_append_new(faces, json_string("broker"));
-    return json_pack("{ss so so so so sb}", "name", door->name, "listen", listen, "uids", uids, "accounts", accounts,
-                     "faces", faces, "topic_changes", door->topic_changes);
+    json_t *group = door->group == (gid_t)-1 ? json_null() : json_integer(door->group);
+    return json_pack("{ss so so so so so sb}", "name", door->name, "listen", listen, "uids", uids, "group", group,
+                     "accounts", accounts, "faces", faces, "topic_changes", door->topic_changes);
 }
 
 static json_t *account_json(struct rb_face_context *context, struct rb_account *account, bool admin)

@@ -1,4 +1,4 @@
-/* Wire face: the relay's own paths and bodies for unmodified clients (design §7). This header is the face's own: who
+/* Wire face: the relay's own paths and bodies for unmodified clients. This header is the face's own: who
  * calls, and the handlers behind the table in wire.c. */
 #ifndef RB_WIRE_H
 #define RB_WIRE_H

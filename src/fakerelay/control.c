@@ -134,7 +134,7 @@ static const char *order_user(struct rb_fake_relay *relay, json_t *order)
     int active = 1, removed = 0;
     if (json_unpack(order, "{s:s, s?s, s?s, s?b, s?b}", "username", &name, "password", &password, "permissions",
                     &permissions, "active", &active, "removed", &removed) != 0)
-        return "{\"username\", \"password\"?, \"permissions\"?, \"active\"?, \"removed\"?}";
+        return "A user is {\"username\", \"password\"?, \"permissions\"?, \"active\"?, \"removed\"?}.";
     if (password && rb_model_user(relay->model, name, password, permissions) != RB_OK)
         return "There is not enough memory.";
     rb_model_user_active(relay->model, name, active);

@@ -228,10 +228,11 @@ static enum rb_status listen_on(struct rb_fake_relay *relay, const struct rb_fak
                                 struct rb_error *err)
 {
     int fd = -1;
+    struct rb_error why = {0};
     enum rb_status status =
-        rb_http_bind(config->host ? config->host : "127.0.0.1", config->port, &fd, &relay->port, err);
+        rb_http_bind(config->host ? config->host : "127.0.0.1", config->port, &fd, &relay->port, &why);
     if (status != RB_OK)
-        return status;
+        return rb_fail(err, status, "The fake relay cannot open: %s.", why.text);
     relay->face = (struct rb_face){.routes = routes, .count = 1, .prefix = "", .problem = on_problem, .arg = relay};
     relay->faces[0] = &relay->face;
     struct rb_http_listener listener = {.fd = fd, .faces = relay->faces, .face_count = 1, .door = relay};

@@ -40,7 +40,7 @@ struct rb_span rb_http_body(const struct rb_http_request *request);
  * of memory: then `out` has failed. */
 bool rb_http_form(const struct rb_http_request *request, const char *name, struct rb_str *out);
 const struct rb_http_peer *rb_http_peer(const struct rb_http_request *request);
-/* The door it came through: the `door` given to rb_http_listen. */
+/* The door it came through: the `door` given to rb_http_server_listen. */
 void *rb_http_door(const struct rb_http_request *request);
 
 /* --- answering: exactly once; the request is gone after it --- */
@@ -54,7 +54,8 @@ void rb_http_answer_str(struct rb_http_request *request, int status, const char 
 /* Prints and releases the tree as application/json; NULL (no memory) becomes a 503. */
 void rb_http_answer_json(struct rb_http_request *request, int status, json_t *tree);
 
-/* Closes the connection without an answer; the request is gone, as after an answer. For the fake relay's faults. */
+/* Closes the connection without an answer; the request is gone, as after an answer. Where any answer would
+ * say what is not so; and for the fake relay's faults. */
 void rb_http_drop(struct rb_http_request *request);
 /* The request's method as it was sent, and whether its body came chunked. */
 struct rb_span rb_http_method_name(const struct rb_http_request *request);

@@ -61,7 +61,7 @@ struct rb_answer {
 
 struct rb_relay;
 
-/* Clock and carrier are borrowed. */
+/* The carrier is borrowed. */
 enum rb_status rb_relay_new(struct rb_carrier *carrier, struct rb_relay **ret);
 /* Abandons all calls without their `done`. */
 void rb_relay_free(struct rb_relay *relay);

@@ -1,23 +1,24 @@
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "transfer.h"
 
-/* What a user can do about a certificate, by OpenSSL's verification result (X509_V_ERR_…). */
+/* What a user can do about a certificate, by OpenSSL's verification result. */
 static const char *certificate_advice(CURL *easy)
 {
     long verified = 0;
     curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verified);
     switch (verified) {
-    case 2:  /* no issuer */
-    case 18: /* self-signed */
-    case 19: /* self-signed in the chain */
-    case 20: /* no issuer here */
-    case 21: /* only one certificate */
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         return "; if its authority is your own, log in with --ca-file";
-    case 9:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
         return "; see whether the clocks are right";
-    case 10:
+    case X509_V_ERR_CERT_HAS_EXPIRED:
         return "; it has to be renewed at the relay";
     default:
         return "";

@@ -10,7 +10,8 @@ enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3
     if (result == SQLITE_OK && !statement)
         result = SQLITE_ERROR;
     if (result != SQLITE_OK)
-        return rb_fail(err, rb_sql_status(store->db, result), "The database does not have what this program needs: %s; restore a backup.",
+        return rb_fail(err, rb_sql_status(store->db, result),
+                       "The database does not have what this program needs: %s; restore a backup.",
                        sqlite3_errmsg(store->db));
     *ret = statement;
     return RB_OK;

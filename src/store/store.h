@@ -1,8 +1,8 @@
 /* Store: the SQLite database of one state folder, and the only room that knows SQL.
  *
  * One process holds the folder (an exclusive lock on DIR/lock, for life), one connection holds the database. It is
- * opened as storage.md's measured layout says: locking_mode=EXCLUSIVE before the first WAL access, then
- * journal_mode=WAL, which is asserted (T6); synchronous=FULL; migrations from schema/ run in one transaction each.
+ * opened with locking_mode=EXCLUSIVE before the first WAL access, then journal_mode=WAL, which is asserted (T6), and
+ * synchronous=FULL; migrations from schema/ run in one transaction each.
  *
  * Writes go into one open transaction, begun by the first of them and ended by the tick (tick.h). A write that fails
  * marks the transaction: later writes of the tick do nothing, and its commit fails. So a table's functions return

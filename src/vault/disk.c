@@ -233,7 +233,7 @@ static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum
     if (file->fd < 0 || fstat(file->fd, &found) != 0)
         return rb_fail(err, rb_file_status(errno), "Cannot open %s: %s.", path.at, strerror(errno));
     if (!S_ISREG(found.st_mode) || found.st_uid != geteuid())
-        return rb_fail(err, RB_DENIED, "%s is not a file of the user who runs this.", path.at);
+        return rb_fail(err, RB_DENIED, "%s is not a file of the user who runs this; check its owner.", path.at);
     if ((found.st_mode & 0177) && fchmod(file->fd, 0600) != 0)
         return rb_fail(err, rb_file_status(errno), "%s is open to other users: %s.", path.at, strerror(errno));
     /* Two daemons with one key folder would count over each other's marks. */

@@ -156,8 +156,8 @@ enum rb_status rb_key_load(const char *keys_dir, const char *credentials_dir, bo
     if (credentials_dir && *credentials_dir) {
         RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
         rb_str_addf(&path, "%s/relay-broker.key", credentials_dir);
-        status =
-            rb_str_failed(&path) ? rb_fail(err, RB_NO_MEMORY, "There is not enough memory.") : read_key(path.at, true, &key, err);
+        status = rb_str_failed(&path) ? rb_fail(err, RB_NO_MEMORY, "There is not enough memory.")
+                                      : read_key(path.at, true, &key, err);
         source = status == RB_NOT_FOUND ? source : "systemd credential";
     }
     if (status == RB_NOT_FOUND)

@@ -9,7 +9,9 @@ enum {
     NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
     TAG = crypto_aead_xchacha20poly1305_ietf_ABYTES,
     PLAIN_MAX = 64 * 1024,
+    ASSOCIATED_MAX = 8 * 1024,
 };
+_Static_assert(RB_SEAL_BYTES == NONCE + TAG, "what sealing adds");
 _Static_assert(RB_KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "one key size");
 
 struct rb_vault {
@@ -29,14 +31,15 @@ static enum rb_status seal_under(const struct rb_secret *key, struct rb_random *
                                  struct rb_span plain, struct rb_str *out)
 {
     size_t len = NONCE + plain.len + TAG;
-    RB_CLEANUP_FREE unsigned char *sealed = malloc(len);
-    if (!sealed)
+    if (!rb_str_reserve(out, len))
         return RB_NO_MEMORY;
+    unsigned char *sealed = (unsigned char *)out->at + out->len;
     rb_random_fill(random, sealed, NONCE);
     crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + NONCE, NULL, bytes_of(plain), plain.len, bytes_of(associated),
                                                associated.len, NULL, sealed, bytes_of(rb_secret_span(key)));
-    rb_str_append(out, sealed, len);
-    return rb_str_failed(out) ? RB_NO_MEMORY : RB_OK;
+    out->len += len;
+    out->at[out->len] = 0;
+    return RB_OK;
 }
 
 static enum rb_status unseal_under(const struct rb_secret *key, struct rb_span associated, struct rb_span sealed,
@@ -151,23 +154,48 @@ const char *rb_vault_source(const struct rb_vault *vault)
     return vault->source;
 }
 
-static void add_number(struct rb_str *out, uint64_t number)
+/* Without memory of its own: a token that has come has to be sealed whatever is short. */
+struct associated {
+    unsigned char bytes[ASSOCIATED_MAX];
+    size_t len;
+    bool too_long;
+};
+
+static void add_bytes(struct associated *out, const void *bytes, size_t len)
+{
+    if (len > sizeof out->bytes - out->len) {
+        out->too_long = true;
+        return;
+    }
+    if (len)
+        memcpy(out->bytes + out->len, bytes, len);
+    out->len += len;
+}
+
+static void add_number(struct associated *out, uint64_t number)
 {
     unsigned char bytes[8];
     for (int i = 0; i < 8; i++)
         bytes[i] = (unsigned char)(number >> 8 * i);
-    rb_str_append(out, bytes, sizeof bytes);
+    add_bytes(out, bytes, sizeof bytes);
 }
 
-static void add_field(struct rb_str *out, struct rb_span field)
+static void add_field(struct associated *out, struct rb_span field)
 {
     add_number(out, field.len);
-    rb_str_add_span(out, field);
+    add_bytes(out, field.at, field.len);
+}
+
+static struct rb_span associated_span(const struct associated *associated)
+{
+    return (struct rb_span){(const char *)associated->bytes, associated->len};
 }
 
 /* Each field behind its length: no two different seals have the same bytes. */
-static void associate(const struct rb_seal *seal, struct rb_str *out)
+static void associate(const struct rb_seal *seal, struct associated *out)
 {
+    out->len = 0;
+    out->too_long = false;
     add_field(out, RB_SPAN("relay-broker 1 row"));
     add_field(out, seal->account_uid);
     add_field(out, rb_span_of(seal->relay_url));
@@ -182,19 +210,19 @@ enum rb_status rb_vault_seal(struct rb_vault *vault, const struct rb_seal *seal,
 {
     if (plain.len > PLAIN_MAX)
         return RB_INVALID;
-    RB_CLEANUP_STR struct rb_str associated = RB_STR_INIT;
+    struct associated associated;
     associate(seal, &associated);
-    if (rb_str_failed(&associated))
-        return RB_NO_MEMORY;
-    return seal_under(vault->data_key, vault->random, rb_str_span(&associated), plain, out);
+    if (associated.too_long)
+        return RB_INVALID;
+    return seal_under(vault->data_key, vault->random, associated_span(&associated), plain, out);
 }
 
 enum rb_status rb_vault_unseal(struct rb_vault *vault, const struct rb_seal *seal, struct rb_span sealed,
                                struct rb_secret **ret)
 {
-    RB_CLEANUP_STR struct rb_str associated = RB_STR_INIT;
+    struct associated associated;
     associate(seal, &associated);
-    if (rb_str_failed(&associated))
-        return RB_NO_MEMORY;
-    return unseal_under(vault->data_key, rb_str_span(&associated), sealed, ret, NULL);
+    if (associated.too_long)
+        return RB_CORRUPT;
+    return unseal_under(vault->data_key, associated_span(&associated), sealed, ret, NULL);
 }

@@ -2,7 +2,7 @@
  *
  * Sealing is XChaCha20-Poly1305 under a random data key. Account id, relay URL, user name, chain, generation and
  * column are associated data, so a sealed value that was moved to another row, or whose account was pointed at another
- * URL, does not open (design §4, R7). The data key is itself sealed under a key from a key file (KEYS/key, 0600, made
+ * URL, does not open (R7). The data key is itself sealed under a key from a key file (KEYS/key, 0600, made
  * at the first start) or from a systemd credential ($CREDENTIALS_DIRECTORY/relay-broker.key). Keys are never made anew
  * while a sealed data key exists (D9). */
 #ifndef RB_VAULT_H
@@ -37,7 +37,8 @@ struct rb_span rb_vault_sealed_key(const struct rb_vault *vault);
 /* Where the key comes from: "key file" or "systemd credential", for `status`. */
 const char *rb_vault_source(const struct rb_vault *vault);
 
-/* Appends nonce and sealed bytes to `out`. */
+/* Appends nonce and sealed bytes to `out`: RB_SEAL_BYTES more than `plain` has. It needs no memory but those. */
+enum { RB_SEAL_BYTES = 24 + 16 };
 enum rb_status rb_vault_seal(struct rb_vault *vault, const struct rb_seal *seal, struct rb_span plain,
                              struct rb_str *out);
 /* RB_CORRUPT when it does not open with this associated data. */

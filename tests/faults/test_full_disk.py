@@ -133,7 +133,7 @@ def test_messages_that_arrive_at_a_full_disk_are_not_stepped_over_and_not_read_i
     told = requests.post(broker.url + "/messages/poll", json={"topics": ["t"], "since": {"t": "0-0"}, "timeout": 1},
                          timeout=10)
     assert (told.status_code, told.json()["message"]) == (
-        503, "the poll could not be noted: there is no room on the disk, or it failed")
+        503, "The poll could not be noted: the disk has no room, or it failed. Try again.")
     if not soon:
         wait_for(lambda: broker.status()["inbox"]["full"], what="an inbox that has given up for a while")
         assert "FULL: reading waits for room" in broker.run("status").stdout

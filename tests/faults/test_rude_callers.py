@@ -3,12 +3,14 @@ import concurrent.futures
 import json
 import selectors
 import socket
+import subprocess
 import time
 
 import pytest
 import requests
 
-from trouble import POLLS, POSTS, make_broker, sentence, wait_drained
+import harness
+from trouble import POLLS, POSTS, complaint, make_broker, sentence, wait_drained
 from harness import wait_for
 
 CROWD = 2000
@@ -138,6 +140,15 @@ def test_descriptors_that_are_used_up_are_waited_for(fake, tmp_path, descriptors
         wait_for(lambda: broker.status()["outbox"]["accepted"] == 2, 40, "both posts")
     finally:
         broker.stop()
+
+
+@pytest.mark.parametrize("descriptors", [6, 39])
+def test_too_few_descriptors_to_work_with_are_refused_at_the_start(tmp_path, descriptors):
+    broker = harness.Broker(tmp_path, start=False)
+    argv = ["prlimit", f"--nofile={descriptors}:{descriptors}", *broker.argv()]
+    told = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=broker.env)
+    assert complaint(told) == (f"The system allows {descriptors} descriptors, and the daemon needs 40: raise the limit "
+                               "(ulimit -n, LimitNOFILE=).")
 
 
 def test_nothing_stays_open_after_a_crowd(fake, broker):

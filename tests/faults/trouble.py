@@ -3,9 +3,7 @@ import contextlib
 import os
 import pathlib
 import shutil
-import socket
 import sqlite3
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -54,6 +52,10 @@ def wait_held(fake, seconds=20):
     wait_for(lambda: fake.state()["held"], seconds, "a held request")
 
 
+def can_trace():
+    return shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"]).returncode == 0
+
+
 def wait_drained(broker, seconds=40):
     def drained():
         outbox = broker.status()["outbox"]
@@ -71,38 +73,60 @@ def events(broker, kind):
     return [e["text"] for e in broker.status()["events"] if e["kind"] == kind]
 
 
+def ask(fake, method, path, **options):
+    """A request straight to the relay, by a login of its own beside the broker's."""
+    login = requests.post(fake.url + "/auth/login", timeout=10, data={
+        "username": harness.USER, "password": harness.PASSWORD, "grant_type": "password"})
+    return requests.request(method, fake.url + path, timeout=10, **options,
+                            headers={"Authorization": f"Bearer {login.json()['access_token']}"})
+
+
 def relays_messages(broker, fake, topic):
     """Every message of the topic in the relay's order, asked of the relay itself with a real token."""
-    token = broker.run("token", "main").stdout.strip()
-    messages, cursor = [], None
+    messages, cursor, token = [], None, None
+
+    def page():
+        """Tokens may live for three seconds only."""
+        nonlocal token
+        token = token or broker.run("token", "main", check=False).stdout.strip()
+        answer = requests.get(f"{fake.url}/api/v1/topics/{topic}/messages", timeout=10,
+                              params={"limit": 100, "order": "asc", **({"cursor": cursor} if cursor else {})},
+                              headers={"Authorization": f"Bearer {token}"})
+        if answer.status_code == 401:
+            token = None
+        assert answer.status_code in (200, 401, 404), answer.text
+        return answer.status_code != 401 and [answer.json().get("messages", [])]
+
     while True:
-        page = requests.get(f"{fake.url}/api/v1/topics/{topic}/messages", timeout=10,
-                            params={"limit": 100, "order": "asc", **({"cursor": cursor} if cursor else {})},
-                            headers={"Authorization": f"Bearer {token}"})
-        if page.status_code == 404:
+        [found] = wait_for(page, what="a token that the relay accepts")
+        if not found:
             return messages
-        assert page.status_code == 200, page.text
-        page = page.json()
-        if not page["messages"]:
-            return messages
-        messages += page["messages"]
-        cursor = page["messages"][-1]["message_id"]
+        messages += found
+        cursor = found[-1]["message_id"]
 
 
 def first_copies(items):
     return list(dict.fromkeys(items))
 
 
-def left_behind(broker):
-    """The database that an ended broker left: (states of its chains, {state: number of posts})."""
+@contextlib.contextmanager
+def database_of(broker, log_bytes=None):
+    """The database of an ended or stopped broker, from a copy; of its log only the first so many bytes."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("relay-broker.db", "relay-broker.db-wal"):
             if (broker.state / name).exists():
                 shutil.copy(broker.state / name, folder)
-        db = sqlite3.connect(pathlib.Path(folder) / "relay-broker.db")
+        if log_bytes is not None:
+            os.truncate(pathlib.Path(folder) / "relay-broker.db-wal", log_bytes)
+        with contextlib.closing(sqlite3.connect(pathlib.Path(folder) / "relay-broker.db")) as db:
+            yield db
+
+
+def left_behind(broker):
+    """The database that an ended broker left: (states of its chains, {state: number of posts})."""
+    with database_of(broker) as db:
         chains = [CHAIN_STATES[state] for (state,) in db.execute("SELECT state FROM chain ORDER BY id")]
         posts = {POST_STATES[state]: n for state, n in db.execute("SELECT state, count(*) FROM post GROUP BY state")}
-        db.close()
     return chains, posts
 
 
@@ -145,6 +169,23 @@ class Background(threading.Thread):
         return self.value
 
 
+class Together:
+    """Plays that mostly wait, all under way at once; each is asked for its result by name."""
+
+    def __init__(self):
+        self.plays = {}
+
+    def start(self, name, play, *args):
+        self.plays[name] = Background(play, *args)
+
+    def result(self, name, seconds=600):
+        return self.plays[name].result(seconds)
+
+    def join(self, seconds=600):
+        for play in self.plays.values():
+            play.join(seconds)
+
+
 class Mount:
     """A mounted folder; MountRefused where the machine does not permit it."""
 
@@ -168,8 +209,8 @@ class SmallDisk(Mount):
         super().__init__(folder, "-t", "tmpfs", "-o", f"size={kib}k,mode=700", "none")
         self.ballast = self.folder / "ballast"
 
-    def fill(self):
-        """Takes all the room that is left."""
+    def fill(self, but_kib=0):
+        """Takes all the room that is left, but so much."""
         fd = os.open(self.ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             for size in (4096, 1):
@@ -178,64 +219,37 @@ class SmallDisk(Mount):
                         os.write(fd, b"x" * size)
                     except OSError:
                         break
+            os.ftruncate(fd, max(0, os.fstat(fd).st_size - but_kib * 1024))
         finally:
             os.close(fd)
 
     def free(self):
-        self.ballast.unlink()
+        self.ballast.unlink(missing_ok=True)
 
 
-class TlsProxy:
-    """Ends TLS in front of a plain server on loopback; its certificate may be changed while it runs."""
+FULL = {"error": "DISK_FULL", "message": "The disk is full; nothing was stored. Try again when there is room."}
+LATER = {"Prefer": "respond-async"}
 
-    def __init__(self, port, tls):
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.connections = []
-        self.port = self.listener.getsockname()[1]
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.use(tls)
-        threading.Thread(target=self.accept, daemon=True).start()
 
-    def use(self, tls):
-        """Another certificate from now on; connections under the former one end."""
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.connections = []
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.certificate, tls.key)
-        self.context = context
+def exhaust(disk, broker):
+    """No room on the disk, and none in the database's files either: the smallest post is refused. The numbers of those
+    that were taken."""
+    disk.fill()
+    taken, refused = [], 0
+    while refused < 5:
+        answer = broker.post("filler", {"n": len(taken), "x": "x" * 2000}, headers=LATER)
+        if answer.status_code == 507:
+            assert answer.json() == FULL and int(answer.headers["Retry-After"]) > 0
+            refused += 1
+            continue
+        refused = 0
+        assert answer.status_code == 202, answer.text
+        taken.append(len(taken))
+        assert len(taken) < 5000
+    answer = broker.post("filler", {}, headers=LATER)
+    assert (answer.status_code, answer.json()) == (507, FULL)
+    return taken
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections.append(client)
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
-    def serve(self, client):
-        try:
-            with self.context.wrap_socket(client, server_side=True) as inside, \
-                    socket.create_connection(("127.0.0.1", self.target)) as outside:
-                self.connections.append(inside)
-                inside.settimeout(0.02)
-                outside.settimeout(0.02)
-                while self.pass_on(inside, outside) and self.pass_on(outside, inside):
-                    pass
-        except OSError:
-            client.close()
-
-    @staticmethod
-    def pass_on(one, other):
-        try:
-            data = one.recv(65536)
-        except (TimeoutError, ssl.SSLWantReadError):
-            return True
-        other.sendall(data)
-        return bool(data)
-
-    def stop(self):
-        self.listener.close()
+def numbers(broker, fake, topic):
+    return [m["payload"]["n"] for m in relays_messages(broker, fake, topic)]

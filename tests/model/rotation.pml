@@ -1,4 +1,4 @@
-/* Model of one account whose chains rotate, and of everything that can go wrong meanwhile (design §4; R1–R6).
+/* Model of one account whose chains rotate, and of everything that can go wrong meanwhile (R1–R6).
  *
  *     chain(c)    what the broker does with one chain: src/broker/chain.c, account_pump.c, chain_revoke.c
  *     account()   login, recovery with the stored password, logout: account_login.c, account_admin.c, account_change.c

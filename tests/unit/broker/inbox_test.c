@@ -590,6 +590,7 @@ START_TEST(t4_messages_of_a_failed_commit_are_stored_once_when_there_is_room)
     struct scene scene;
     scene_open_flavour(&scene, flavours[_i]);
     scene_follow(&scene, "jobs", true);
+    sim_vfs_set_copies(scene.world->vfs);
     sim_vfs_set_full(scene.world->vfs, true);
     publish_many(&scene, "jobs", 1, 100);
     world_run(scene.world, (_i + 1) * 1000);

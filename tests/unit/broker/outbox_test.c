@@ -306,6 +306,25 @@ START_TEST(O1_while_the_relay_is_down_one_work_at_a_time_probes_it)
 }
 END_TEST
 
+START_TEST(posts_that_are_cut_off_together_are_one_failure_and_one_short_rest)
+{
+    static const char *const topics[] = {"t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"};
+    enum { TOPICS = sizeof topics / sizeof *topics };
+    start_with(1 + (uint64_t)_i, RB_FLAVOUR_MEMORY, &rb_broker_config_default, true);
+    for (int i = 0; i < TOPICS; i++)
+        warm(topics[i]);
+    world->weather = (struct weather){.lose_request = 1000, .latency_max_ms = 20};
+    for (int i = 0; i < TOPICS; i++)
+        add(topics[i], "{}");
+    world_end_tick(world);
+    world_run(world, 100);
+    ck_assert_uint_gt(stats().unknown, 1);
+    world->weather = fair;
+    all_end(rb_broker_config_default.unknown_wait_ms + 2000);
+    finish();
+}
+END_TEST
+
 START_TEST(O1_a_429_is_waited_out_and_the_limit_is_learned)
 {
     struct rb_broker_config config = rb_broker_config_default;
@@ -617,6 +636,61 @@ START_TEST(O3_a_look_up_that_fails_for_a_minute_ends_as_not_found)
     ck_assert(view(id).maybe_duplicate);
     rb_model_storage_dead(world->model, false);
     becomes(id, RB_POST_ACCEPTED, 5 * 60 * 1000);
+    finish();
+}
+END_TEST
+
+/* A relay that answers nobody for `ms`, after it has stored a post whose answer is lost. */
+static void look_up_outlasts(struct weather bad, int64_t ms)
+{
+    start();
+    warm("jobs");
+    world->weather.lose_answer = 1000;
+    int64_t id = add("jobs", "{\"n\":1}");
+    world_end_tick(world);
+    becomes(id, RB_POST_UNKNOWN, 60 * 1000);
+    world->weather = bad;
+    world_run(world, ms);
+    ck_assert_int_eq(state(id), RB_POST_UNKNOWN);
+    world->weather = fair;
+    becomes(id, RB_POST_ACCEPTED, 2 * 60 * 1000);
+    ck_assert(!view(id).maybe_duplicate);
+    ck_assert_uint_eq(stored("jobs"), 2);
+    finish();
+}
+
+START_TEST(O3_a_look_up_waits_for_a_relay_that_cannot_be_reached_and_sends_no_second_copy)
+{
+    struct weather bad = fair;
+    bad.down = true;
+    look_up_outlasts(bad, 3600 * 1000);
+}
+END_TEST
+
+START_TEST(O3_a_look_up_waits_out_some_minutes_without_any_answer_and_sends_no_second_copy)
+{
+    struct weather bad = fair;
+    bad.lose_request = 1000;
+    look_up_outlasts(bad, 5 * 60 * 1000);
+}
+END_TEST
+
+START_TEST(O3_a_look_up_whose_answers_are_lost_for_ever_ends_as_not_found)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.look_up_give_up_ms = 10 * 1000;
+    start_with(7, RB_FLAVOUR_VALKEY, &config, false);
+    warm("jobs");
+    world->weather.lose_answer = 1000;
+    int64_t id = add("jobs", "{\"n\":1}");
+    world_end_tick(world);
+    becomes(id, RB_POST_UNKNOWN, 60 * 1000);
+    world_run(world, 60 * 1000);
+    ck_assert(!view(id).maybe_duplicate);
+    world_run(world, 3 * 60 * 1000);
+    ck_assert(view(id).maybe_duplicate);
+    world->weather = fair;
+    becomes(id, RB_POST_ACCEPTED, 2 * 60 * 1000);
     finish();
 }
 END_TEST
@@ -958,6 +1032,7 @@ START_TEST(T4_the_result_of_a_post_is_kept_over_a_failed_commit)
     warm("jobs");
     struct caller caller;
     post_and_wait(&caller, "jobs", "{\"n\":1}", 60 * 1000);
+    sim_vfs_set_copies(world->vfs);
     sim_vfs_set_full(world->vfs, true);
     world_run(world, 5000);
     ck_assert_uint_gt(failed_commits(), 0);
@@ -1206,6 +1281,7 @@ int main(void)
     tcase_add_test(tests, payload_and_metadata_arrive_byte_for_byte);
     tcase_add_test(tests, O1_a_post_that_never_connected_is_sent_later_and_is_no_duplicate);
     tcase_add_test(tests, O1_while_the_relay_is_down_one_work_at_a_time_probes_it);
+    tcase_add_loop_test(tests, posts_that_are_cut_off_together_are_one_failure_and_one_short_rest, 0, 8);
     tcase_add_test(tests, O1_a_429_is_waited_out_and_the_limit_is_learned);
     tcase_add_test(tests, O1_what_the_relay_refuses_is_refused_in_its_words_and_the_rest_goes);
     tcase_add_test(tests, O1_a_foreign_servers_page_and_a_500_are_unknown_ends);
@@ -1220,6 +1296,9 @@ int main(void)
     tcase_add_test(tests, O3_a_topic_whose_newest_message_cannot_be_read_is_posted_to_all_the_same);
     tcase_add_test(tests, O3_without_a_known_id_the_look_up_reads_from_the_newest_back);
     tcase_add_test(tests, O3_a_look_up_that_fails_for_a_minute_ends_as_not_found);
+    tcase_add_test(tests, O3_a_look_up_waits_for_a_relay_that_cannot_be_reached_and_sends_no_second_copy);
+    tcase_add_test(tests, O3_a_look_up_waits_out_some_minutes_without_any_answer_and_sends_no_second_copy);
+    tcase_add_test(tests, O3_a_look_up_whose_answers_are_lost_for_ever_ends_as_not_found);
     tcase_add_test(tests, O5_the_same_key_again_gives_the_first_row_and_another_body_is_refused);
     tcase_add_test(tests, O5_a_key_lives_a_day_from_its_rows_end_and_then_the_row_is_forgotten);
     tcase_add_test(tests, O6_posts_arrive_in_order_through_bad_weather);

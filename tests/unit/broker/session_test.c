@@ -330,6 +330,51 @@ START_TEST(a_since_that_is_not_here_is_read_once_the_relay_can_be_asked_while_th
 }
 END_TEST
 
+START_TEST(a_relay_that_is_slower_than_the_caller_waits_is_given_a_little_longer)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    char id[SCENE_ID_MAX];
+    scene_publish(&scene, "jobs", 1, NULL, id);
+    scene_publish(&scene, "jobs", 2, NULL, NULL);
+    scene_follow(&scene, "jobs", false);
+    scene.world->weather.latency_max_ms = 1500;
+    for (int i = 0; i < 10; i++) {
+        reader_poll(&reader, &scene, NULL, 1, "jobs", id, 10);
+        reader_wait(&reader, 4000);
+        check_numbers(&reader, 2, 2);
+    }
+    scene.world->weather.latency_max_ms = 60 * 1000;
+    reader_poll(&reader, &scene, NULL, 1, "jobs", id, 10);
+    reader_wait(&reader, 4000);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_message_is_never_given_again_to_a_caller_who_names_a_later_one)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, RB_FLAVOUR_VALKEY);
+    char since[SCENE_ID_MAX];
+    int next = 1, published = 2;
+    scene_publish(&scene, "jobs", 0, NULL, since);
+    scene_publish(&scene, "jobs", 1, NULL, NULL);
+    scene_follow(&scene, "jobs", false);
+    scene.world->weather.latency_max_ms = 1500;
+    while (next < 150) {
+        if (published < 150 && world_chance(scene.world, 600))
+            scene_publish(&scene, "jobs", published++, NULL, NULL);
+        reader_poll(&reader, &scene, NULL, 1, "jobs", since, world_between(scene.world, 10, 1000));
+        reader_wait(&reader, 5000);
+        for (size_t i = 0; i < reader.count; i++)
+            ck_assert_int_eq(reader.numbers[i], next++);
+        if (reader.count)
+            snprintf(since, sizeof since, "%s", reader.ids[reader.count - 1]);
+    }
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(o10_a_since_of_the_outbox_means_the_relays_id_of_that_post)
 {
     struct scene scene;
@@ -754,6 +799,8 @@ int main(void)
     tcase_add_loop_test(polls, a_since_that_nothing_follows_waits_and_steps_over_nothing, 0, both);
     tcase_add_loop_test(polls, a_since_that_is_not_here_is_read_once_the_relay_can_be_asked_while_the_caller_waits, 0,
                         both);
+    tcase_add_loop_test(polls, a_relay_that_is_slower_than_the_caller_waits_is_given_a_little_longer, 0, both);
+    tcase_add_test(polls, a_message_is_never_given_again_to_a_caller_who_names_a_later_one);
     tcase_add_loop_test(polls, o10_a_since_of_the_outbox_means_the_relays_id_of_that_post, 0, both);
     tcase_add_loop_test(polls, a_since_of_a_message_that_is_not_stored_yet_continues_after_it, 0, both);
     tcase_add_loop_test(polls, i11_answers_are_capped_in_messages_and_bytes_and_say_that_there_is_more, 0, both);

@@ -34,13 +34,16 @@ class Errors(logging.Handler):
 
 def transport(job, **options):
     from pulsar_relay_client import RelayTransport
+    if "longest_sleep_s" in job:
+        options["sleep"] = lambda seconds: time.sleep(min(seconds, job["longest_sleep_s"]))
     return RelayTransport(job["url"], username=job.get("username"), password=job.get("password"),
                           credentials_file=job.get("credentials_file"), **options)
 
 
 def post_in_rounds(job, errors, posted, until):
     number, sender = 0, None
-    while time.monotonic() < until:
+    enough = pathlib.Path(job["folder"]) / "enough"
+    while time.monotonic() < until and not enough.exists():
         try:
             if number % job["renew_every"] == 0:
                 sender = transport(job)
@@ -97,7 +100,8 @@ def process(job):
 
 
 class Workers:
-    """`jobs` differ in what the caller gives: url, credentials_file, or username and password."""
+    """`jobs` differ in what the caller gives: url; credentials_file, or username and password; longest_sleep_s between
+    two attempts of a post, if the client's own minute is too long."""
 
     def __init__(self, python, folder, jobs, seconds, every_s, renew_every):
         self.folder, self.seconds, self.count = pathlib.Path(folder), seconds, len(jobs)
@@ -108,6 +112,10 @@ class Workers:
                    "every_s": every_s, "renew_every": renew_every}
             with open(self.folder / f"log-{index}", "wb") as log:
                 self.popen.append(subprocess.Popen([python, __file__, json.dumps(job)], stdout=log, stderr=log))
+
+    def stop_posting(self):
+        """Before their time is up."""
+        (self.folder / "enough").touch()
 
     def posted(self):
         """Everything that was posted, or None before every process has posted all."""
