@@ -1,5 +1,5 @@
-/* Session: a poller on the wire face, known by the random id in its placeholder, and what it has confirmed (
- * I8, I11).
+/* Session: a poller on the wire face, known by the random id in its placeholder, and what it has confirmed
+ * (I8, I11).
  *
  * Handing out moves nothing. Confirmed is what a `since` says; for a session that never sent a `since`, also a later
  * request on the same connection. On a new connection without since[topic]: again from confirmed. Every login and every

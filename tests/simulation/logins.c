@@ -102,6 +102,9 @@ static void on_logged_in(void *arg, enum rb_status status, const struct rb_error
 static bool start_login(struct logins *logins, const struct rb_login *login, bool stranger)
 {
     struct rb_error err = {0};
+    /* What came of the last one has not been looked at: a commit with an unknown outcome may have kept it. */
+    if (logins->account->epoch != logins->epoch)
+        return false;
     world_trace(logins->world, "the administrator %s", login->username ? "logs in again" : "imports a token");
     if (rb_account_login(logins->world->broker->accounts, login, on_logged_in, logins, &err) != RB_OK) {
         world_trace(logins->world, "it does not start: %s", err.text);
@@ -244,10 +247,18 @@ void logins_chain_moves(struct logins *logins, long long chain, const char *to)
     }
 }
 
+/* A login that is granted and not on disk: it is neither before the copy nor after it. */
+static bool login_is_under_way(const struct logins *logins)
+{
+    const struct world *world = logins->world;
+    return world->up && logins->account &&
+           (!rb_list_empty(&logins->account->accounts->logins) || !is_on_disk(world));
+}
+
 void logins_copy(struct logins *logins)
 {
     struct world *world = logins->world;
-    if (world->backup)
+    if (world->backup || login_is_under_way(logins))
         return;
     world_trace(world, "a copy of the disk is made");
     world->backup = sim_vfs_copy(world->vfs);
