@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "account_private.h"
+#include "backoff.h"
 #include "log.h"
 
 const char *rb_account_state_text(enum rb_account_state state)
@@ -180,11 +181,7 @@ void account_kick(struct rb_account *account)
 void account_back_off(struct rb_account *account, int64_t at_least_ms)
 {
     const struct rb_ports *ports = account->accounts->ports;
-    int shift = account->failures < 12 ? account->failures : 12;
-    int64_t most = ports->config->backoff_min_ms << shift;
-    if (most > ports->config->backoff_max_ms)
-        most = ports->config->backoff_max_ms;
-    int64_t wait = rb_random_between(ports->random, 1, most > 1 ? most : 1);
+    int64_t wait = rb_backoff_ms(ports, account->failures, ports->config->backoff_max_ms, RB_JITTER_FULL);
     if (wait < at_least_ms)
         wait = at_least_ms;
     account->failures++;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "account_private.h"
+#include "backoff.h"
 #include "log.h"
 
 struct revoked {
@@ -93,11 +94,7 @@ static int64_t sure_from_ms(const struct rb_chain *chain)
 static void try_again(struct rb_chain *chain, int64_t now, int64_t at_least_ms)
 {
     const struct rb_ports *ports = chain->account->accounts->ports;
-    int shift = chain->revoke_failures < 12 ? chain->revoke_failures : 12;
-    int64_t most = ports->config->backoff_min_ms << shift;
-    if (most > REVOKE_BACKOFF_MAX_MS)
-        most = REVOKE_BACKOFF_MAX_MS;
-    int64_t wait = rb_random_between(ports->random, most / 2, most);
+    int64_t wait = rb_backoff_ms(ports, chain->revoke_failures, REVOKE_BACKOFF_MAX_MS, RB_JITTER_HALF);
     chain->revoke_failures++;
     chain->revoke_at_ms = now + (wait > at_least_ms ? wait : at_least_ms);
 }

@@ -1,5 +1,6 @@
 #include "claims.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,29 +8,14 @@
 
 enum { PART_MAX = 8192, NAME_MAX_BYTES = 255, DEPTH_MAX = 32 };
 
-static int sextet(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
 static bool decode(struct rb_span text, struct rb_str *out)
 {
-    unsigned bits = 0;
-    int held = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        int value = sextet(text.at[i]);
-        if (value < 0)
-            return false;
-        bits = (bits << 6 | (unsigned)value) & 0xffffff;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            rb_str_append(out, (const unsigned char[]){(unsigned char)(bits >> held)}, 1);
-        }
-    }
-    return !rb_str_failed(out);
+    if (!rb_str_reserve(out, text.len) ||
+        sodium_base642bin((unsigned char *)out->at, out->room, text.at, text.len, NULL, &out->len, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+        return false;
+    out->at[out->len] = 0;
+    return true;
 }
 
 bool rb_claims_is_name(struct rb_span text)

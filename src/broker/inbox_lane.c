@@ -1,18 +1,13 @@
 #include "inbox_private.h"
 
+#include "backoff.h"
 #include "log.h"
 
 /* An account's upstream reads: which topics are polled together, when, and what a failure means. */
 
 int64_t rb_inbox_backoff_ms(struct rb_inbox *inbox, int failures)
 {
-    const struct rb_broker_config *config = inbox->ports->config;
-    int64_t most = config->backoff_min_ms;
-    for (int i = 1; i < failures && most < config->backoff_max_ms; i++)
-        most *= 2;
-    if (most > config->backoff_max_ms)
-        most = config->backoff_max_ms;
-    return rb_random_between(inbox->ports->random, most / 2, most > 1 ? most : 1);
+    return rb_backoff_ms(inbox->ports, failures - 1, inbox->ports->config->backoff_max_ms, RB_JITTER_HALF);
 }
 
 void rb_feed_delay(struct rb_feed *feed)

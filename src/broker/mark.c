@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 1, MARK_BYTES = 8, ENTRY_BYTES = RB_UID_BYTES + MARK_BYTES };
+#include "bytes.h"
+
+enum { FORMAT = 1, ENTRY_BYTES = RB_UID_BYTES + RB_NUMBER_BYTES };
 
 struct entry {
     unsigned char uid[RB_UID_BYTES];
@@ -49,9 +51,7 @@ static enum rb_status decode(struct rb_marks *marks, struct rb_span bytes)
         return RB_CORRUPT;
     const unsigned char *at = (const unsigned char *)bytes.at + 1;
     for (size_t left = bytes.len - 1; left; left -= ENTRY_BYTES, at += ENTRY_BYTES) {
-        uint64_t mark = 0;
-        for (int i = 0; i < MARK_BYTES; i++)
-            mark = mark << 8 | at[RB_UID_BYTES + i];
+        uint64_t mark = rb_get_be64(at + RB_UID_BYTES);
         enum rb_status status = mark > INT64_MAX ? RB_CORRUPT : set(marks, at, (int64_t)mark);
         if (status != RB_OK)
             return status;
@@ -109,10 +109,8 @@ enum rb_status rb_marks_write(struct rb_marks *marks, const unsigned char *uid, 
     RB_CLEANUP_STR struct rb_str bytes = RB_STR_INIT;
     rb_str_append(&bytes, (const char[]){FORMAT}, 1);
     for (size_t i = 0; i < marks->count; i++) {
-        unsigned char coded[MARK_BYTES];
-        uint64_t value = (uint64_t)marks->entries[i].mark;
-        for (int b = MARK_BYTES - 1; b >= 0; b--, value >>= 8)
-            coded[b] = (unsigned char)value;
+        unsigned char coded[RB_NUMBER_BYTES];
+        rb_put_be64(coded, (uint64_t)marks->entries[i].mark);
         rb_str_append(&bytes, marks->entries[i].uid, RB_UID_BYTES);
         rb_str_append(&bytes, coded, sizeof coded);
     }

@@ -26,7 +26,7 @@ static void rest(struct queue *queue, int64_t ms)
 /* 429 and what is as harmless: later. */
 static int64_t rest_after(struct queue *queue, const struct rb_answer *answer, int failures)
 {
-    int64_t ms = rb_backoff_ms(queue->outbox, failures);
+    int64_t ms = rb_outbox_backoff_ms(queue->outbox, failures);
     return answer->retry_after_ms > ms ? answer->retry_after_ms : ms;
 }
 

@@ -194,7 +194,7 @@ void rb_lane_note(struct lane *lane, const struct rb_answer *answer);
 /* The answer was a 401 to the token that was sent; false: it was not. */
 bool rb_token_refused(struct queue *queue, const struct rb_answer *answer);
 /* Between backoff_min and its `failures`-fold doubling. */
-int64_t rb_backoff_ms(struct rb_outbox *outbox, int failures);
+int64_t rb_outbox_backoff_ms(struct rb_outbox *outbox, int failures);
 struct rb_account *rb_queue_account(struct queue *queue);
 
 /* --- outbox_result.c --- */

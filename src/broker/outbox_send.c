@@ -1,5 +1,6 @@
 #include "outbox_private.h"
 
+#include "backoff.h"
 #include "log.h"
 
 enum { NO_MEMORY_REST_MS = 1000 };
@@ -9,15 +10,9 @@ struct rb_account *rb_queue_account(struct queue *queue)
     return rb_account_by_id(queue->outbox->accounts, queue->topic->account);
 }
 
-int64_t rb_backoff_ms(struct rb_outbox *outbox, int failures)
+int64_t rb_outbox_backoff_ms(struct rb_outbox *outbox, int failures)
 {
-    const struct rb_broker_config *config = outbox->ports->config;
-    int64_t most = config->backoff_min_ms;
-    for (int i = 1; i < failures && most < config->backoff_max_ms; i++)
-        most *= 2;
-    if (most > config->backoff_max_ms)
-        most = config->backoff_max_ms;
-    return rb_random_between(outbox->ports->random, config->backoff_min_ms, most);
+    return rb_backoff_ms(outbox->ports, failures - 1, outbox->ports->config->backoff_max_ms, RB_JITTER_ABOVE_MIN);
 }
 
 /* --- lanes and turns --- */
@@ -156,7 +151,7 @@ void rb_lane_note(struct lane *lane, const struct rb_answer *answer)
         return;
     if (lane->failures++ == 0)
         rb_log(RB_LOG_WARNING, "outbox", "the relay %s does not answer: %s", lane->url, answer->detail);
-    lane->resume_ms = now + rb_backoff_ms(outbox, lane->failures);
+    lane->resume_ms = now + rb_outbox_backoff_ms(outbox, lane->failures);
 }
 
 bool rb_token_refused(struct queue *queue, const struct rb_answer *answer)
@@ -172,7 +167,8 @@ bool rb_token_refused(struct queue *queue, const struct rb_answer *answer)
         rb_account_access_refused(account, queue->serial);
     /* A fresh token that is refused too is not a matter of age. */
     if (++queue->refused_tokens > 1)
-        queue->not_before_ms = rb_clock_now_ms(outbox->ports->clock) + rb_backoff_ms(outbox, queue->refused_tokens - 1);
+        queue->not_before_ms =
+            rb_clock_now_ms(outbox->ports->clock) + rb_outbox_backoff_ms(outbox, queue->refused_tokens - 1);
     return true;
 }
 

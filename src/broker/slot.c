@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "list.h"
 #include "log.h"
 #include "mark.h"
 
-enum { FORMAT = 1, NUMBER_BYTES = 8, HEAD_BYTES = RB_UID_BYTES + 2 * NUMBER_BYTES };
+enum { FORMAT = 1, HEAD_BYTES = RB_UID_BYTES + 2 * RB_NUMBER_BYTES };
 
 struct slot {
     struct rb_list node;
@@ -86,19 +87,10 @@ enum rb_status rb_slots_reserve(struct rb_slots *slots, const unsigned char *uid
     return rb_str_reserve(&slots->record, most) ? RB_OK : RB_NO_MEMORY;
 }
 
-static uint64_t number(const char *at)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < NUMBER_BYTES; i++)
-        value = value << 8 | (unsigned char)at[i];
-    return value;
-}
-
 static void add_number(struct rb_str *out, uint64_t value)
 {
-    unsigned char coded[NUMBER_BYTES];
-    for (int i = NUMBER_BYTES - 1; i >= 0; i--, value >>= 8)
-        coded[i] = (unsigned char)value;
+    unsigned char coded[RB_NUMBER_BYTES];
+    rb_put_be64(coded, value);
     rb_str_append(out, coded, sizeof coded);
 }
 
@@ -112,7 +104,7 @@ static enum rb_status decode(struct rb_slots *slots, struct rb_span bytes)
     for (size_t left = bytes.len - 1; left;) {
         if (left < HEAD_BYTES)
             return RB_CORRUPT;
-        uint64_t generation = number(at + RB_UID_BYTES), len = number(at + RB_UID_BYTES + NUMBER_BYTES);
+        uint64_t generation = rb_get_be64(at + RB_UID_BYTES), len = rb_get_be64(at + RB_UID_BYTES + RB_NUMBER_BYTES);
         if (generation > INT64_MAX || len > left - HEAD_BYTES)
             return RB_CORRUPT;
         enum rb_status status =

@@ -6,7 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "secret.h"
 #include "url.h"
 #include "wipe.h"
 
@@ -91,7 +90,7 @@ bool rb_client_socket_open(const char *path)
 
 void rb_reply_free(struct rb_reply *reply)
 {
-    rb_str_wipe(&reply->body);
+    rb_str_free(&reply->body);
 }
 
 /* --- one exchange --- */
@@ -232,13 +231,13 @@ enum rb_status rb_client_json(struct rb_client *client, const char *method, cons
     struct rb_str text = RB_STR_INIT;
     RB_CLEANUP_REPLY struct rb_reply reply = {0};
     if (body && rb_json_print(&text, body) != RB_OK) {
-        rb_str_wipe(&text);
+        rb_str_free(&text);
         return no_memory(err);
     }
     struct rb_call call = {.method = method, .path = path, .body = rb_str_span(&text)};
     call.content_type = body ? "application/json" : NULL;
     enum rb_status status = rb_client_call(client, &call, &reply, err);
-    rb_str_wipe(&text);
+    rb_str_free(&text);
     if (status != RB_OK)
         return status;
     if (!is_done(&reply))

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "clock.h"
+
 void rb_complain(const char *format, ...)
 {
     char text[RB_ERROR_MAX + 256];
@@ -28,6 +30,13 @@ int rb_complain_of_usage(const char *command, const struct rb_error *err)
 {
     rb_complain("%s See " RB_PROGRAM " %s --help.", err->text, command);
     return RB_EXIT_USAGE;
+}
+
+int64_t rb_now_ms(void)
+{
+    struct rb_clock clock;
+    rb_clock_init_system(&clock);
+    return rb_clock_now_ms(&clock);
 }
 
 int rb_print(struct rb_str *text)

@@ -31,6 +31,8 @@ int rb_complain_of(const struct rb_error *err);
 /* The same for wrong usage: names the subcommand's --help. */
 int rb_complain_of_usage(const char *command, const struct rb_error *err);
 
+/* The kernel's clock that no one sets (clock.h). */
+int64_t rb_now_ms(void);
 /* Writes to standard output and flushes; RB_EXIT_FAILED, with a sentence, when that fails. The str is freed. */
 int rb_print(struct rb_str *text);
 

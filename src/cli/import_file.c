@@ -177,8 +177,8 @@ enum rb_status rb_import_read(struct rb_import_file *file, struct rb_error *err)
         rb_fail(err, status, "%s cannot be read: %s.", file->path, rb_status_text(status));
     else
         status = take_content(file, rb_str_span(&text), &token, err);
-    rb_str_wipe(&text);
-    rb_str_wipe(&token);
+    rb_str_free(&text);
+    rb_str_free(&token);
     file->owner = found.st_uid;
     file->group = found.st_gid;
     file->mode = found.st_mode & 0777;

@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "secret.h"
 #include "status.h"
 #include "str.h"
 

@@ -64,7 +64,7 @@ static int log_in(const struct login *login)
                                    "username", login->username, "password", password.at, password.len, "keep_password",
                                    login->keep_password, "replace", login->replace)
                        : NULL;
-    rb_str_wipe(&password);
+    rb_str_free(&password);
     if (status == RB_OK && !body)
         status = rb_fail(&err, RB_INVALID, "User name and password must be UTF-8.");
     if (status == RB_OK)
@@ -77,13 +77,6 @@ static int log_in(const struct login *login)
 static void sleep_ms(int64_t ms)
 {
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* A file that another process has written meanwhile holds the newest token: ours has become worthless. */
@@ -104,13 +97,13 @@ static enum rb_status take_reappeared(struct rb_import_file *file, bool *taken, 
 static enum rb_status wait_for_others(const struct login *login, struct rb_import_file *file, bool *taken,
                                       struct rb_error *err)
 {
-    int64_t end = now_ms() + login->import_wait_s * 1000;
+    int64_t end = rb_now_ms() + login->import_wait_s * 1000;
     enum rb_status status = RB_OK;
     do {
         status = take_reappeared(file, taken, err);
-        if (status == RB_OK && now_ms() < end)
+        if (status == RB_OK && rb_now_ms() < end)
             sleep_ms(LOOK_EVERY_MS);
-    } while (status == RB_OK && now_ms() < end);
+    } while (status == RB_OK && rb_now_ms() < end);
     return status;
 }
 
@@ -207,11 +200,11 @@ static enum rb_status look(const struct login *login, json_t **ret, struct rb_er
 static enum rb_status await_outcome(const struct login *login, json_t **answer, struct rb_error *err)
 {
     RB_CLEANUP_JSON json_t *account = NULL;
-    int64_t end = now_ms() + OUTCOME_WAIT_MS;
+    int64_t end = rb_now_ms() + OUTCOME_WAIT_MS;
     struct rb_error why = {0};
     enum rb_status status;
     while ((status = look(login, &account, &why)) != RB_OK || rb_outcome_of(account) == RB_OUTCOME_OPEN) {
-        if (now_ms() >= end)
+        if (rb_now_ms() >= end)
             break;
         sleep_ms(LOOK_EVERY_MS);
     }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "file.h"
-#include "secret.h"
 
 enum { PASSWORD_MAX_BYTES = 4096 };
 

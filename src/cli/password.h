@@ -5,8 +5,7 @@
 #include "status.h"
 #include "str.h"
 
-/* The first line of standard input, without its line end. RB_INVALID: empty, too long or with a NUL. Wipe `out` with
- * rb_str_wipe. */
+/* The first line of standard input, without its line end. RB_INVALID: empty, too long or with a NUL. */
 enum rb_status rb_password_from_stdin(struct rb_str *out, struct rb_error *err);
 /* Asks at the terminal, with echo off. */
 enum rb_status rb_password_ask(const char *question, struct rb_str *out, struct rb_error *err);

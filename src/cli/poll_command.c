@@ -30,13 +30,6 @@ static enum rb_status no_memory(struct rb_error *err)
     return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int topic_index(const struct poll *poll, struct rb_span name)
 {
     for (size_t i = 0; i < poll->topics->count; i++)
@@ -174,16 +167,16 @@ static enum rb_status poll_once(struct poll *poll, int timeout_s, struct rb_erro
 /* Until something came, or the time is over. What is known to follow at once is waited for only a second. */
 static enum rb_status poll_for(struct poll *poll, int64_t timeout_s, struct rb_error *err)
 {
-    int64_t end = now_ms() + timeout_s * 1000;
+    int64_t end = rb_now_ms() + timeout_s * 1000;
     bool any = false;
     for (;;) {
-        int64_t left_s = (end - now_ms() + 999) / 1000;
+        int64_t left_s = (end - rb_now_ms() + 999) / 1000;
         int wait_s = any || left_s < 1 ? 1 : left_s > POLL_MAX_S ? POLL_MAX_S : (int)left_s;
         enum rb_status status = poll_once(poll, wait_s, err);
         if (status != RB_OK)
             return status;
         any |= poll->found;
-        if (any ? !poll->more || !poll->found : now_ms() >= end)
+        if (any ? !poll->more || !poll->found : rb_now_ms() >= end)
             return RB_OK;
     }
 }

@@ -8,7 +8,6 @@
 #include "face.h"
 #include "json_span.h"
 #include "problem.h"
-#include "secret.h"
 
 enum { BODY_LEVELS = 8 };
 
@@ -23,7 +22,7 @@ static void fields_free(struct fields *fields)
     struct rb_str *strs[] = {&fields->relay_url, &fields->ca_file, &fields->username, &fields->password,
                              &fields->refresh_token};
     for (size_t i = 0; i < sizeof strs / sizeof *strs; i++)
-        rb_str_wipe(strs[i]);
+        rb_str_free(strs[i]);
 }
 
 static bool read_string(struct rb_json_value value, struct rb_str *out)
@@ -249,7 +248,7 @@ static void answer_token(struct rb_http_request *request, struct rb_account *acc
     rb_str_addf(&body, ",\"token_type\":\"bearer\",\"expires_in\":%lld}",
                 (long long)(now.access_expires_in_ms > 0 ? now.access_expires_in_ms / 1000 : 0));
     rb_http_answer(request, 200, "application/json", rb_str_span(&body));
-    rb_str_wipe(&body);
+    rb_str_free(&body);
 }
 
 static void token(struct rb_http_request *request, void *face)

@@ -24,12 +24,7 @@ int64_t rb_posting_wait_ms(const struct rb_http_request *request)
         struct rb_span item = {rest.at, comma ? (size_t)(comma - rest.at) : rest.len};
         rest.at += item.len + (comma ? 1 : 0);
         rest.len -= item.len + (comma ? 1 : 0);
-        while (item.len && (item.at[0] == ' ' || item.at[0] == '\t')) {
-            item.at++;
-            item.len--;
-        }
-        while (item.len && (item.at[item.len - 1] == ' ' || item.at[item.len - 1] == '\t'))
-            item.len--;
+        item = rb_http_trim(item);
         int64_t seconds;
         if (rb_span_is_nocase(item, "respond-async"))
             wait_ms = 0;

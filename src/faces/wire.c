@@ -133,8 +133,9 @@ static const char *advice(const struct rb_http_request *request, const struct rb
     return " It may have been done all the same.";
 }
 
-void rb_wire_pass_answer(struct rb_http_request *request, const struct rb_answer *answer)
+void rb_wire_pass_answer(void *arg, const struct rb_answer *answer)
 {
+    struct rb_http_request *request = arg;
     bool relays_own = answer->status >= 200 && answer->status < 500 && (answer->body.len || answer->status == 204) &&
                       answer->status != 401 && answer->status != 429;
     if (relays_own) {

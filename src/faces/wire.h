@@ -21,9 +21,11 @@ void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_reques
 /* For an effect's failure: 507 when the disk is full, else 503. */
 void rb_wire_commit_failed(struct rb_http_request *request, enum rb_status committed);
 
+/* How long a caller waits for a call that is passed on. */
+enum { RB_WIRE_CALL_WAIT_MS = 8000 };
 /* Answers with what the relay said to a typed call: its own status and body where the answer is the relay's, else a 503
- * that says why. */
-void rb_wire_pass_answer(struct rb_http_request *request, const struct rb_answer *answer);
+ * that says why. `arg` is the request: it serves as such a call's callback. */
+void rb_wire_pass_answer(void *arg, const struct rb_answer *answer);
 
 /* Handlers; `face` is the rb_face_context. */
 void rb_wire_login(struct rb_http_request *request, void *face);

@@ -4,8 +4,6 @@
 #include "placeholder.h"
 #include "wire.h"
 
-enum { CALL_WAIT_MS = 8000 };
-
 /* Opens a session and answers with its placeholders, after the commit. Every login and every refresh opens one of its
  * own (I8). */
 static void answer_placeholders(struct rb_face_context *context, struct rb_http_request *request,
@@ -129,11 +127,6 @@ void rb_wire_end_session(struct rb_http_request *request, void *face)
     rb_http_answer(request, 204, NULL, (struct rb_span){0});
 }
 
-static void pass_on(void *arg, const struct rb_answer *answer)
-{
-    rb_wire_pass_answer(arg, answer);
-}
-
 static void pass_me_on(void *arg, const struct rb_answer *answer, const struct rb_me *me)
 {
     rb_wire_pass_answer(arg, answer);
@@ -145,7 +138,7 @@ void rb_wire_me(struct rb_http_request *request, void *face)
     struct rb_session *session;
     if (!rb_wire_caller(face, request, &account, &session))
         return;
-    if (rb_account_me(account, CALL_WAIT_MS, pass_me_on, request) != RB_OK)
+    if (rb_account_me(account, RB_WIRE_CALL_WAIT_MS, pass_me_on, request) != RB_OK)
         rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
 }
 
@@ -155,6 +148,6 @@ void rb_wire_sessions(struct rb_http_request *request, void *face)
     struct rb_session *session;
     if (!rb_wire_caller(face, request, &account, &session))
         return;
-    if (rb_account_sessions(account, CALL_WAIT_MS, pass_on, request) != RB_OK)
+    if (rb_account_sessions(account, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
         rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
 }

@@ -6,16 +6,11 @@
 #include "outbox.h"
 #include "wire.h"
 
-enum { CALL_WAIT_MS = 8000, DESCRIPTION_MAX = 500, PAGE_DEFAULT = 10, PAGE_MAX = 100 };
+enum { DESCRIPTION_MAX = 500, PAGE_DEFAULT = 10, PAGE_MAX = 100 };
 
 static void no_memory(struct rb_http_request *request)
 {
     rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
-}
-
-static void pass_on(void *arg, const struct rb_answer *answer)
-{
-    rb_wire_pass_answer(arg, answer);
 }
 
 static void ask(struct rb_face_context *context, struct rb_http_request *request, const struct rb_topic_request *call)
@@ -23,7 +18,7 @@ static void ask(struct rb_face_context *context, struct rb_http_request *request
     struct rb_account *account;
     struct rb_session *session;
     if (rb_wire_caller(context, request, &account, &session) &&
-        rb_account_topic(account, call, CALL_WAIT_MS, pass_on, request) != RB_OK)
+        rb_account_topic(account, call, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
         no_memory(request);
 }
 
@@ -257,8 +252,8 @@ void rb_wire_topic_messages(struct rb_http_request *request, void *face)
     page->request = request;
     if (read_query(request, page)) {
         resolve_cursor(face, page, &cursor);
-        if (rb_account_page(account, topic, page->descending, page->limit, cursor, CALL_WAIT_MS, answer_page, page) ==
-            RB_OK)
+        if (rb_account_page(account, topic, page->descending, page->limit, cursor, RB_WIRE_CALL_WAIT_MS, answer_page,
+                            page) == RB_OK)
             return;
         no_memory(request);
     }

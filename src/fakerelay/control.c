@@ -82,31 +82,18 @@ static const char *read_bool(json_t *order, const char *name, bool *ret)
     return json_is_boolean(value) ? NULL : "\"on\" is true or false.";
 }
 
-static const char *order_storage(struct rb_fake_relay *relay, json_t *order)
+static const char *order_switch(struct rb_fake_relay *relay, json_t *order, void (*set)(struct rb_model *, bool))
 {
     bool on;
     const char *wrong = read_bool(order, "on", &on);
     if (!wrong)
-        rb_model_storage_dead(relay->model, !on);
+        set(relay->model, on);
     return wrong;
 }
 
-static const char *order_gap(struct rb_fake_relay *relay, json_t *order)
+static void set_storage(struct rb_model *model, bool on)
 {
-    bool on;
-    const char *wrong = read_bool(order, "on", &on);
-    if (!wrong)
-        rb_model_waiter_gap(relay->model, on);
-    return wrong;
-}
-
-static const char *order_limits(struct rb_fake_relay *relay, json_t *order)
-{
-    bool on;
-    const char *wrong = read_bool(order, "on", &on);
-    if (!wrong)
-        rb_model_rate_limits(relay->model, on);
-    return wrong;
+    rb_model_storage_dead(model, !on);
 }
 
 static const char *order_shuffle(struct rb_fake_relay *relay, json_t *order)
@@ -143,14 +130,17 @@ static const char *order_user(struct rb_fake_relay *relay, json_t *order)
     return NULL;
 }
 
-static const struct {
+static const struct order_rule {
     const char *path;
     order_handler *handle;
+    void (*set)(struct rb_model *model, bool on); /* of one that only switches */
 } orders[] = {
-    {"/fake/faults", order_fault},    {"/fake/release", order_release}, {"/fake/clear", order_clear},
-    {"/fake/restart", order_restart}, {"/fake/wipe", order_wipe},       {"/fake/revoke", order_revoke},
-    {"/fake/storage", order_storage}, {"/fake/gap", order_gap},         {"/fake/shuffle", order_shuffle},
-    {"/fake/limits", order_limits},   {"/fake/reject", order_reject},   {"/fake/user", order_user},
+    {"/fake/faults", order_fault},        {"/fake/release", order_release},
+    {"/fake/clear", order_clear},         {"/fake/restart", order_restart},
+    {"/fake/wipe", order_wipe},           {"/fake/revoke", order_revoke},
+    {"/fake/storage", NULL, set_storage}, {"/fake/gap", NULL, rb_model_waiter_gap},
+    {"/fake/shuffle", order_shuffle},     {"/fake/limits", NULL, rb_model_rate_limits},
+    {"/fake/reject", order_reject},       {"/fake/user", order_user},
 };
 
 /* --- what can be seen --- */
@@ -238,11 +228,11 @@ void handle_control(struct rb_fake_relay *relay, struct rb_http_request *request
             answer_error(request, 404, "Try /fake/help.");
         return;
     }
-    order_handler *handle = NULL;
+    const struct order_rule *rule = NULL;
     for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++)
         if (rb_span_is(path, orders[i].path))
-            handle = orders[i].handle;
-    if (!handle || rb_http_method(request) != RB_POST) {
+            rule = &orders[i];
+    if (!rule || rb_http_method(request) != RB_POST) {
         answer_error(request, 404, "Try GET /fake/help.");
         return;
     }
@@ -251,7 +241,7 @@ void handle_control(struct rb_fake_relay *relay, struct rb_http_request *request
         answer_error(request, 400, "The body is a JSON object.");
         return;
     }
-    const char *wrong = handle(relay, order);
+    const char *wrong = rule->set ? order_switch(relay, order, rule->set) : rule->handle(relay, order);
     if (wrong)
         answer_error(request, 400, wrong);
     else

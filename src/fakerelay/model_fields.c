@@ -250,6 +250,35 @@ void field_bool(struct problems *problems, struct rb_json_value object, const ch
         problem_add(problems, "bool_type", where, "Input should be a valid boolean", &value, NULL);
 }
 
+size_t field_list(struct problems *problems, struct rb_json_value object, const char *loc, const char *name,
+                  size_t most, struct rb_json_value *ret)
+{
+    char where[96];
+    loc_of(where, loc, name);
+    if (!rb_json_member(object, name, ret)) {
+        problem_add(problems, "missing", where, "Field required", &object, NULL);
+        return 0;
+    }
+    if (ret->kind != RB_JSON_ARRAY) {
+        problem_add(problems, "list_type", where, "Input should be a valid list", ret, NULL);
+        return 0;
+    }
+    struct rb_json_walk walk = rb_json_walk(*ret);
+    size_t length = 0;
+    while (rb_json_next(&walk, NULL, NULL))
+        length++;
+    if (length > 0 && length <= most)
+        return length;
+    bool shorter = length == 0;
+    char message[96], context[96];
+    snprintf(message, sizeof message, "List should have at %s %zu item%s after validation, not %zu",
+             shorter ? "least" : "most", shorter ? 1 : most, shorter ? "" : "s", length);
+    snprintf(context, sizeof context, "{\"field_type\":\"List\",\"%s_length\":%zu,\"actual_length\":%zu}",
+             shorter ? "min" : "max", shorter ? 1 : most, length);
+    problem_add(problems, shorter ? "too_short" : "too_long", where, message, ret, context);
+    return 0;
+}
+
 bool field_strings(struct problems *problems, struct rb_json_value object, const char *loc, const char *name,
                    struct rb_json_value *ret)
 {

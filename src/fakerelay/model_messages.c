@@ -169,31 +169,11 @@ static void bulk(struct call *call, const struct draft *drafts, size_t count)
 /* The number of drafts read. */
 static size_t read_drafts(struct problems *problems, struct rb_json_value object, struct draft drafts[BULK_MAX])
 {
-    static const char loc[] = "[\"body\",\"messages\"]";
     struct rb_json_value list, item;
-    if (!rb_json_member(object, "messages", &list)) {
-        problem_add(problems, "missing", loc, "Field required", &object, NULL);
+    size_t length = field_list(problems, object, "[\"body\"", "messages", BULK_MAX, &list);
+    if (length == 0)
         return 0;
-    }
-    if (list.kind != RB_JSON_ARRAY) {
-        problem_add(problems, "list_type", loc, "Input should be a valid list", &list, NULL);
-        return 0;
-    }
     struct rb_json_walk walk = rb_json_walk(list);
-    size_t length = 0;
-    while (rb_json_next(&walk, NULL, NULL))
-        length++;
-    char message[96], context[96];
-    if (length == 0 || length > BULK_MAX) {
-        bool shorter = length == 0;
-        snprintf(message, sizeof message, "List should have at %s after validation, not %zu",
-                 shorter ? "least 1 item" : "most 100 items", length);
-        snprintf(context, sizeof context, "{\"field_type\":\"List\",\"%s_length\":%d,\"actual_length\":%zu}",
-                 shorter ? "min" : "max", shorter ? 1 : BULK_MAX, length);
-        problem_add(problems, shorter ? "too_short" : "too_long", loc, message, &list, context);
-        return 0;
-    }
-    walk = rb_json_walk(list);
     for (size_t i = 0; i < length && rb_json_next(&walk, NULL, &item); i++) {
         char where[48];
         snprintf(where, sizeof where, "[\"body\",\"messages\",%zu", i);

@@ -193,31 +193,11 @@ struct ask {
 
 static void read_topics(struct problems *problems, struct rb_json_value object, struct ask *ask)
 {
-    static const char loc[] = "[\"body\",\"topics\"]";
     struct rb_json_value list, item;
-    if (!rb_json_member(object, "topics", &list)) {
-        problem_add(problems, "missing", loc, "Field required", &object, NULL);
+    if (field_list(problems, object, "[\"body\"", "topics", POLL_TOPICS_MAX, &list) == 0)
         return;
-    }
-    if (list.kind != RB_JSON_ARRAY) {
-        problem_add(problems, "list_type", loc, "Input should be a valid list", &list, NULL);
-        return;
-    }
+    char where[48];
     struct rb_json_walk walk = rb_json_walk(list);
-    size_t length = 0;
-    while (rb_json_next(&walk, NULL, NULL))
-        length++;
-    char message[96], context[96], where[48];
-    if (length == 0 || length > POLL_TOPICS_MAX) {
-        bool shorter = length == 0;
-        snprintf(message, sizeof message, "List should have at %s after validation, not %zu",
-                 shorter ? "least 1 item" : "most 20 items", length);
-        snprintf(context, sizeof context, "{\"field_type\":\"List\",\"%s_length\":%d,\"actual_length\":%zu}",
-                 shorter ? "min" : "max", shorter ? 1 : POLL_TOPICS_MAX, length);
-        problem_add(problems, shorter ? "too_short" : "too_long", loc, message, &list, context);
-        return;
-    }
-    walk = rb_json_walk(list);
     while (ask->count < POLL_TOPICS_MAX && rb_json_next(&walk, NULL, &item)) {
         snprintf(where, sizeof where, "[\"body\",\"topics\",%zu]", ask->count);
         struct rb_str *topic = &ask->topics[ask->count++];

@@ -166,6 +166,9 @@ void field_bool(struct problems *problems, struct rb_json_value object, const ch
 /* An optional {string: string}; false: missing, null or bad. */
 bool field_strings(struct problems *problems, struct rb_json_value object, const char *loc, const char *name,
                    struct rb_json_value *ret);
+/* A required list of 1 to `most` items: their number. 0: missing or bad. */
+size_t field_list(struct problems *problems, struct rb_json_value object, const char *loc, const char *name,
+                  size_t most, struct rb_json_value *ret);
 bool topic_name_ok(struct rb_span name, const char **ret_why);
 /* Percent decoding of a path's segment, a query's or a form's field ('+' is a space when `plus`). */
 void decode_percent(struct rb_str *out, struct rb_span text, bool plus);

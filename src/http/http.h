@@ -31,6 +31,8 @@ struct rb_span rb_http_path(const struct rb_http_request *request);
 struct rb_span rb_http_param(const struct rb_http_request *request, unsigned index);
 /* The query's parameter, decoded once ('+' is a space); false when missing. Of several the first. */
 bool rb_http_query(const struct rb_http_request *request, const char *name, struct rb_span *ret);
+/* Without the blanks and tabs around it. */
+struct rb_span rb_http_trim(struct rb_span text);
 /* A request header (case-insensitive), or an empty span. */
 struct rb_span rb_http_header(const struct rb_http_request *request, const char *name);
 /* The bearer of Authorization, or empty. */

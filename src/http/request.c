@@ -54,7 +54,7 @@ void rb_http_on_gone(struct rb_http_request *request, void (*gone)(struct rb_htt
     request->gone_arg = arg;
 }
 
-static struct rb_span trim(struct rb_span text)
+struct rb_span rb_http_trim(struct rb_span text)
 {
     while (text.len && (text.at[0] == ' ' || text.at[0] == '\t')) {
         text.at++;
@@ -67,7 +67,7 @@ static struct rb_span trim(struct rb_span text)
 
 struct rb_span rb_http_header(const struct rb_http_request *request, const char *name)
 {
-    return trim(rb_span_of(MHD_lookup_connection_value(request->connection->mhd, MHD_HEADER_KIND, name)));
+    return rb_http_trim(rb_span_of(MHD_lookup_connection_value(request->connection->mhd, MHD_HEADER_KIND, name)));
 }
 
 struct rb_span rb_http_bearer(const struct rb_http_request *request)
@@ -77,7 +77,7 @@ struct rb_span rb_http_bearer(const struct rb_http_request *request)
     size_t len = sizeof scheme - 1;
     if (header.len <= len || !rb_span_is_nocase((struct rb_span){header.at, len}, scheme))
         return (struct rb_span){0};
-    return trim((struct rb_span){header.at + len, header.len - len});
+    return rb_http_trim((struct rb_span){header.at + len, header.len - len});
 }
 
 /* Takes the next "name=value" off a form or a query. */

@@ -1,10 +1,10 @@
 #include "relay.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 
 #include "codec.h"
 #include "list.h"
+#include "wipe.h"
 
 enum {
     POLL_TOPICS_MAX = 20,
@@ -131,13 +131,9 @@ size_t rb_relay_calls(const struct rb_relay *relay)
 
 static void call_free(struct rb_call *call)
 {
-    if (call->bearer)
-        sodium_memzero(call->bearer, rb_span_of(call->bearer).len);
-    if (call->body.at && rb_call_rule(call->kind)->secret)
-        sodium_memzero(call->body.at, call->body.room);
     free(call->url);
     free(call->ca_file);
-    free(call->bearer);
+    rb_wipe_free(call->bearer);
     free(call->idempotency_key);
     rb_str_free(&call->path);
     rb_str_free(&call->body);

@@ -1,10 +1,10 @@
 #include "codec.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json_span.h"
+#include "wipe.h"
 
 /* A member to look for; of duplicates the last counts. */
 struct member {
@@ -58,8 +58,6 @@ static bool take_string(struct rb_decoded *decoded, const struct rb_exchange *ex
         *ret = (struct rb_span){decoded->scratch + decoded->scratch_len, text.len};
         decoded->scratch_len += text.len;
     }
-    if (text.at)
-        sodium_memzero(text.at, text.room);
     rb_str_free(&text);
     return taken;
 }
@@ -238,9 +236,7 @@ bool rb_decode_shape(enum rb_call_kind kind, struct rb_decoded *decoded, const s
 
 void rb_decoded_free(struct rb_decoded *decoded)
 {
-    if (decoded->scratch)
-        sodium_memzero(decoded->scratch, decoded->scratch_room);
-    free(decoded->scratch);
+    rb_wipe_free(decoded->scratch);
     free(decoded->messages);
     *decoded = (struct rb_decoded){0};
 }

@@ -2,10 +2,11 @@
 
 #include <limits.h>
 #include <openssl/ssl.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "wipe.h"
 
 enum {
     /* The relay closes idle connections after 5 s; one that may be about to is not taken (T3). libcurl counts whole
@@ -269,7 +270,6 @@ enum rb_status rb_transfer_new(struct rb_exchange *exchange, struct rb_transfer 
     transfer->exchange = exchange;
     rb_list_init(&transfer->node);
     forget_headers(transfer);
-    transfer->wipe = exchange->fresh_connection;
     exchange->too_long = false;
     if (exchange->fresh_connection) {
         /* An answer with tokens never moves while it grows, so that one wiping reaches all of it. */
@@ -289,12 +289,8 @@ enum rb_status rb_transfer_new(struct rb_exchange *exchange, struct rb_transfer 
 void rb_transfer_free(struct rb_transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
-    for (size_t i = 0; i < transfer->header_count; i++) {
-        sodium_memzero(transfer->headers[i].data, strlen(transfer->headers[i].data));
-        free(transfer->headers[i].data);
-    }
-    if (transfer->wipe && transfer->answer.at)
-        sodium_memzero(transfer->answer.at, transfer->answer.room);
+    for (size_t i = 0; i < transfer->header_count; i++)
+        rb_wipe_free(transfer->headers[i].data);
     rb_str_free(&transfer->answer);
     free(transfer);
 }

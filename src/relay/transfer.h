@@ -22,7 +22,6 @@ struct rb_transfer {
     uint64_t overdue_poll; /* the poll phase in which it was */
 
     /* private */
-    bool wipe;         /* the answer may hold tokens */
     unsigned attempts; /* how often libcurl was about to send the request; more than one is refused */
     size_t body_sent;
     struct rb_str answer;

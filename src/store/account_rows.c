@@ -9,16 +9,12 @@ struct rb_account_rows {
 
 enum rb_status rb_account_rows_new(struct rb_store *store, struct rb_account_rows **ret, struct rb_error *err)
 {
-    struct rb_account_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement statements[] = {
-        {&rows->each,
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, each),
          "SELECT id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, retired, stamp,"
          " password IS NOT NULL, access_token, access_expires, access_lifetime, access_chain, access_generation"
          " FROM account ORDER BY id"},
-        {&rows->save,
+        {RB_ROWS_AT(ret, save),
          "INSERT INTO account(id, uid, name, relay_url, username, sub, ca_file, state, epoch, incarnation, created, "
          "retired,"
          " stamp) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
@@ -26,19 +22,13 @@ enum rb_status rb_account_rows_new(struct rb_store *store, struct rb_account_row
          " username = excluded.username, sub = excluded.sub, ca_file = excluded.ca_file, state = excluded.state,"
          " epoch = excluded.epoch, incarnation = excluded.incarnation, retired = excluded.retired, stamp = "
          "excluded.stamp"},
-        {&rows->set_access,
+        {RB_ROWS_AT(ret, set_access),
          "UPDATE account SET access_token = ?2, access_expires = ?3, access_lifetime = ?4, access_chain = ?5,"
          " access_generation = ?6 WHERE id = ?1"},
-        {&rows->set_password, "UPDATE account SET password = ?2 WHERE id = ?1"},
-        {&rows->password, "SELECT password FROM account WHERE id = ?"},
+        {RB_ROWS_AT(ret, set_password), "UPDATE account SET password = ?2 WHERE id = ?1"},
+        {RB_ROWS_AT(ret, password), "SELECT password FROM account WHERE id = ?"},
     };
-    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_account_rows_free(struct rb_account_rows *rows)

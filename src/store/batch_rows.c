@@ -5,31 +5,18 @@ struct rb_batch_rows {
     sqlite3_stmt *insert, *update, *delete_row, *get;
 };
 
-static enum rb_status prepare(struct rb_batch_rows *rows, struct rb_error *err)
-{
-    const struct rb_statement all[] = {
-        {&rows->insert, "INSERT INTO batch(id, account, key, state, started, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
-        {&rows->update, "UPDATE batch SET state = ?2, started = ?3, newest = CASE WHEN ?4 THEN ?5 ELSE newest END"
-                        " WHERE id = ?1"},
-        {&rows->delete_row, "DELETE FROM batch WHERE id = ?1"},
-        {&rows->get, "SELECT id, account, key, state, started, newest FROM batch WHERE id = ?1"},
-    };
-    return rb_store_prepare_all(rows->store, all, sizeof all / sizeof *all, err);
-}
-
 enum rb_status rb_batch_rows_new(struct rb_store *store, struct rb_batch_rows **ret, struct rb_error *err)
 {
-    struct rb_batch_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    enum rb_status status = prepare(rows, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, insert),
+         "INSERT INTO batch(id, account, key, state, started, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
+        {RB_ROWS_AT(ret, update),
+         "UPDATE batch SET state = ?2, started = ?3, newest = CASE WHEN ?4 THEN ?5 ELSE newest END"
+         " WHERE id = ?1"},
+        {RB_ROWS_AT(ret, delete_row), "DELETE FROM batch WHERE id = ?1"},
+        {RB_ROWS_AT(ret, get), "SELECT id, account, key, state, started, newest FROM batch WHERE id = ?1"},
+    };
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_batch_rows_free(struct rb_batch_rows *rows)

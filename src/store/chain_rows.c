@@ -9,29 +9,21 @@ struct rb_chain_rows {
 
 enum rb_status rb_chain_rows_new(struct rb_store *store, struct rb_chain_rows **ret, struct rb_error *err)
 {
-    struct rb_chain_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement statements[] = {
-        {&rows->each, "SELECT id, uid, account, epoch, state, generation, mark, doubt, rotated FROM chain ORDER BY id"},
-        {&rows->save, "INSERT INTO chain(id, uid, account, epoch, state, generation, mark, doubt, rotated)"
-                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-                      " ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, generation = "
-                      "excluded.generation,"
-                      " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated"},
-        {&rows->set_token, "UPDATE chain SET token = ?2 WHERE id = ?1"},
-        {&rows->token, "SELECT token FROM chain WHERE id = ?"},
-        {&rows->trim, "DELETE FROM chain WHERE state IN (3, 5) AND rotated < ?"
-                      " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)"},
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, each),
+         "SELECT id, uid, account, epoch, state, generation, mark, doubt, rotated FROM chain ORDER BY id"},
+        {RB_ROWS_AT(ret, save),
+         "INSERT INTO chain(id, uid, account, epoch, state, generation, mark, doubt, rotated)"
+         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+         " ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, generation = "
+         "excluded.generation,"
+         " mark = excluded.mark, doubt = excluded.doubt, rotated = excluded.rotated"},
+        {RB_ROWS_AT(ret, set_token), "UPDATE chain SET token = ?2 WHERE id = ?1"},
+        {RB_ROWS_AT(ret, token), "SELECT token FROM chain WHERE id = ?"},
+        {RB_ROWS_AT(ret, trim), "DELETE FROM chain WHERE state IN (3, 5) AND rotated < ?"
+                                " AND id NOT IN (SELECT access_chain FROM account WHERE access_chain IS NOT NULL)"},
     };
-    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_chain_rows_free(struct rb_chain_rows *rows)

@@ -9,23 +9,14 @@ struct rb_event_rows {
 
 enum rb_status rb_event_rows_new(struct rb_store *store, struct rb_event_rows **ret, struct rb_error *err)
 {
-    struct rb_event_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement statements[] = {
-        {&rows->add, "INSERT INTO event(id, at, account, kind, text) VALUES(?, ?, ?, ?, ?)"},
-        {&rows->count, "SELECT count(*) FROM event"},
-        {&rows->trim, "DELETE FROM event WHERE id <= (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)"},
-        {&rows->each, "SELECT at, account, kind, text FROM event ORDER BY id DESC LIMIT ?"},
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, add), "INSERT INTO event(id, at, account, kind, text) VALUES(?, ?, ?, ?, ?)"},
+        {RB_ROWS_AT(ret, count), "SELECT count(*) FROM event"},
+        {RB_ROWS_AT(ret, trim),
+         "DELETE FROM event WHERE id <= (SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET ?)"},
+        {RB_ROWS_AT(ret, each), "SELECT at, account, kind, text FROM event ORDER BY id DESC LIMIT ?"},
     };
-    enum rb_status status = rb_store_prepare_all(store, statements, sizeof statements / sizeof *statements, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_event_rows_free(struct rb_event_rows *rows)

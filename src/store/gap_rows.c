@@ -7,24 +7,14 @@ struct rb_gap_rows {
 
 enum rb_status rb_gap_rows_new(struct rb_store *store, struct rb_gap_rows **ret, struct rb_error *err)
 {
-    struct rb_gap_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement own[] = {
-        {&rows->add, "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
-                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
-        {&rows->forget, "DELETE FROM gap WHERE id <= ?1"},
-        {&rows->has, "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1"},
-        {&rows->count, "SELECT count(*) FROM gap"},
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, add), "INSERT INTO gap(id, topic, at, n, reason, after_id, until_id)"
+                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {RB_ROWS_AT(ret, forget), "DELETE FROM gap WHERE id <= ?1"},
+        {RB_ROWS_AT(ret, has), "SELECT 1 FROM gap WHERE topic = ?1 AND reason = ?2 LIMIT 1"},
+        {RB_ROWS_AT(ret, count), "SELECT count(*) FROM gap"},
     };
-    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_gap_rows_free(struct rb_gap_rows *rows)

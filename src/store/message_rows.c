@@ -17,35 +17,27 @@ int64_t rb_message_row_bytes(const struct rb_message_row *row)
 
 enum rb_status rb_message_rows_new(struct rb_store *store, struct rb_message_rows **ret, struct rb_error *err)
 {
-    struct rb_message_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement own[] = {
-        {&rows->add, "INSERT INTO message(seq, topic, n, message_id, at, stamp, timestamp, metadata, payload)"
-                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
-        {&rows->read, "SELECT n, at, message_id, stamp, timestamp, metadata, payload FROM message"
-                      " WHERE topic = ?1 AND n > ?2 ORDER BY n LIMIT ?3"},
-        {&rows->id, "SELECT message_id FROM message WHERE topic = ?1 AND n = ?2"},
-        {&rows->find, "SELECT n FROM message WHERE topic = ?1 AND n > ?2 AND message_id = ?3 ORDER BY n DESC LIMIT 1"},
-        {&rows->ids, "SELECT message_id FROM message WHERE topic = ?1 AND n > ?2"},
-        {&rows->stamps, "SELECT stamp FROM message WHERE topic = ?1 AND n > ?2 AND stamp IS NOT NULL ORDER BY n"},
-        {&rows->ages,
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, add), "INSERT INTO message(seq, topic, n, message_id, at, stamp, timestamp, metadata, payload)"
+                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
+        {RB_ROWS_AT(ret, read), "SELECT n, at, message_id, stamp, timestamp, metadata, payload FROM message"
+                                " WHERE topic = ?1 AND n > ?2 ORDER BY n LIMIT ?3"},
+        {RB_ROWS_AT(ret, id), "SELECT message_id FROM message WHERE topic = ?1 AND n = ?2"},
+        {RB_ROWS_AT(ret, find),
+         "SELECT n FROM message WHERE topic = ?1 AND n > ?2 AND message_id = ?3 ORDER BY n DESC LIMIT 1"},
+        {RB_ROWS_AT(ret, ids), "SELECT message_id FROM message WHERE topic = ?1 AND n > ?2"},
+        {RB_ROWS_AT(ret, stamps),
+         "SELECT stamp FROM message WHERE topic = ?1 AND n > ?2 AND stamp IS NOT NULL ORDER BY n"},
+        {RB_ROWS_AT(ret, ages),
          "SELECT n, at, " BYTES_SQL ", message_id FROM message WHERE topic = ?1 AND n > ?2 ORDER BY n LIMIT ?3"},
-        {&rows->delete, "DELETE FROM message WHERE topic = ?1 AND n <= ?2"},
-        {&rows->anchor_load, "SELECT message_id, incarnation FROM anchor WHERE topic = ?1"},
-        {&rows->anchor_save, "INSERT INTO anchor(topic, message_id, incarnation) VALUES(?1, ?2, ?3)"
-                             " ON CONFLICT(topic) DO UPDATE SET message_id = excluded.message_id,"
-                             " incarnation = excluded.incarnation"},
-        {&rows->anchor_delete, "DELETE FROM anchor WHERE topic = ?1"},
+        {RB_ROWS_AT(ret, delete), "DELETE FROM message WHERE topic = ?1 AND n <= ?2"},
+        {RB_ROWS_AT(ret, anchor_load), "SELECT message_id, incarnation FROM anchor WHERE topic = ?1"},
+        {RB_ROWS_AT(ret, anchor_save), "INSERT INTO anchor(topic, message_id, incarnation) VALUES(?1, ?2, ?3)"
+                                       " ON CONFLICT(topic) DO UPDATE SET message_id = excluded.message_id,"
+                                       " incarnation = excluded.incarnation"},
+        {RB_ROWS_AT(ret, anchor_delete), "DELETE FROM anchor WHERE topic = ?1"},
     };
-    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_message_rows_free(struct rb_message_rows *rows)

@@ -9,40 +9,25 @@ struct rb_post_rows {
     "id, topic, state, at, ended, expires, ttl, bytes, key, digest, stamp, batch, attempts, maybe_duplicate," \
     " message_id, timestamp, detail, status"
 
-static enum rb_status prepare(struct rb_post_rows *rows, struct rb_error *err)
-{
-    const struct rb_statement all[] = {
-        {&rows->insert, "INSERT INTO post(id, topic, state, at, expires, ttl, bytes, key, digest, stamp)"
-                        " VALUES(?1, ?2, ?3, ?4, nullif(?5, 0), nullif(?6, 0), ?7, ?8, ?9, ?10)"},
-        {&rows->insert_body, "INSERT INTO post_body(id, metadata, payload) VALUES(?1, ?2, ?3)"},
-        {&rows->update,
-         "UPDATE post SET state = ?2, batch = nullif(?3, 0), attempts = ?4, maybe_duplicate = ?5 WHERE id = ?1"},
-        {&rows->end, "UPDATE post SET state = ?2, ended = ?3, message_id = ?4, timestamp = ?5, detail = ?6,"
-                     " status = nullif(?7, 0), batch = NULL WHERE id = ?1"},
-        {&rows->delete_body, "DELETE FROM post_body WHERE id = ?1"},
-        {&rows->delete_row, "DELETE FROM post WHERE id = ?1"},
-        {&rows->get, "SELECT " COLUMNS " FROM post WHERE id = ?1"},
-        {&rows->body, "SELECT metadata, payload FROM post_body WHERE id = ?1"},
-        {&rows->open, "SELECT " COLUMNS " FROM post WHERE state < 3 ORDER BY topic, id"},
-        {&rows->keys, "SELECT id, key FROM post WHERE key IS NOT NULL"},
-        {&rows->after, "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
-    };
-    return rb_store_prepare_all(rows->store, all, sizeof all / sizeof *all, err);
-}
-
 enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **ret, struct rb_error *err)
 {
-    struct rb_post_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    enum rb_status status = prepare(rows, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, insert), "INSERT INTO post(id, topic, state, at, expires, ttl, bytes, key, digest, stamp)"
+                                  " VALUES(?1, ?2, ?3, ?4, nullif(?5, 0), nullif(?6, 0), ?7, ?8, ?9, ?10)"},
+        {RB_ROWS_AT(ret, insert_body), "INSERT INTO post_body(id, metadata, payload) VALUES(?1, ?2, ?3)"},
+        {RB_ROWS_AT(ret, update),
+         "UPDATE post SET state = ?2, batch = nullif(?3, 0), attempts = ?4, maybe_duplicate = ?5 WHERE id = ?1"},
+        {RB_ROWS_AT(ret, end), "UPDATE post SET state = ?2, ended = ?3, message_id = ?4, timestamp = ?5, detail = ?6,"
+                               " status = nullif(?7, 0), batch = NULL WHERE id = ?1"},
+        {RB_ROWS_AT(ret, delete_body), "DELETE FROM post_body WHERE id = ?1"},
+        {RB_ROWS_AT(ret, delete_row), "DELETE FROM post WHERE id = ?1"},
+        {RB_ROWS_AT(ret, get), "SELECT " COLUMNS " FROM post WHERE id = ?1"},
+        {RB_ROWS_AT(ret, body), "SELECT metadata, payload FROM post_body WHERE id = ?1"},
+        {RB_ROWS_AT(ret, open), "SELECT " COLUMNS " FROM post WHERE state < 3 ORDER BY topic, id"},
+        {RB_ROWS_AT(ret, keys), "SELECT id, key FROM post WHERE key IS NOT NULL"},
+        {RB_ROWS_AT(ret, after), "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
+    };
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_post_rows_free(struct rb_post_rows *rows)

@@ -8,28 +8,18 @@ struct rb_session_rows {
 
 enum rb_status rb_session_rows_new(struct rb_store *store, struct rb_session_rows **ret, struct rb_error *err)
 {
-    struct rb_session_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    const struct rb_statement own[] = {
-        {&rows->add,
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, add),
          "INSERT INTO session(id, account, door, uid, username, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
-        {&rows->used, "UPDATE session SET used = ?2 WHERE id = ?1"},
-        {&rows->delete, "DELETE FROM session WHERE id = ?1"},
-        {&rows->delete_places, "DELETE FROM place WHERE session = ?1"},
-        {&rows->each, "SELECT id, account, uid, door, username, created, used FROM session"},
-        {&rows->place_save, "INSERT INTO place(session, topic, n) VALUES(?1, ?2, ?3)"
-                            " ON CONFLICT(session, topic) DO UPDATE SET n = excluded.n"},
-        {&rows->place_each, "SELECT session, topic, n FROM place"},
+        {RB_ROWS_AT(ret, used), "UPDATE session SET used = ?2 WHERE id = ?1"},
+        {RB_ROWS_AT(ret, delete), "DELETE FROM session WHERE id = ?1"},
+        {RB_ROWS_AT(ret, delete_places), "DELETE FROM place WHERE session = ?1"},
+        {RB_ROWS_AT(ret, each), "SELECT id, account, uid, door, username, created, used FROM session"},
+        {RB_ROWS_AT(ret, place_save), "INSERT INTO place(session, topic, n) VALUES(?1, ?2, ?3)"
+                                      " ON CONFLICT(session, topic) DO UPDATE SET n = excluded.n"},
+        {RB_ROWS_AT(ret, place_each), "SELECT session, topic, n FROM place"},
     };
-    enum rb_status status = rb_store_prepare_all(store, own, sizeof own / sizeof *own, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_session_rows_free(struct rb_session_rows *rows)

@@ -1,4 +1,7 @@
 /* Statement: stepping and binding, as store.h says it to table files. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "log.h"
 #include "sql.h"
 #include "store_inside.h"
@@ -17,12 +20,22 @@ enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3
     return RB_OK;
 }
 
-enum rb_status rb_store_prepare_all(struct rb_store *store, const struct rb_statement *statements, size_t count,
-                                    struct rb_error *err)
+enum rb_status rb_store_rows_new(struct rb_store *store, size_t size, const struct rb_statement *statements,
+                                 size_t count, void **ret, struct rb_error *err)
 {
+    char *rows = calloc(1, size);
+    if (!rows)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
+    memcpy(rows, &store, sizeof store);
     enum rb_status status = RB_OK;
-    for (size_t i = 0; i < count && status == RB_OK; i++)
-        status = rb_store_prepare(store, statements[i].sql, statements[i].statement, err);
+    for (size_t i = 0; i < count && status == RB_OK; i++) {
+        void *statement = rows + statements[i].at;
+        status = rb_store_prepare(store, statements[i].sql, statement, err);
+    }
+    if (status == RB_OK)
+        *ret = rows;
+    else
+        free(rows);
     return status;
 }
 

@@ -14,6 +14,7 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "status.h"
@@ -39,12 +40,16 @@ void rb_store_close(struct rb_store *store);
 /* Prepares once; the store finalises it at close. Bad SQL is a defect of ours: the caller passes the failure on. */
 enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3_stmt **ret, struct rb_error *err);
 struct rb_statement {
-    sqlite3_stmt **statement;
+    size_t at; /* RB_ROWS_AT: where the rows keep it */
     const char *sql;
 };
-/* All statements of a table; stops at the first failure. */
-enum rb_status rb_store_prepare_all(struct rb_store *store, const struct rb_statement *statements, size_t count,
-                                    struct rb_error *err);
+#define RB_ROWS_AT(ret, member) offsetof(__typeof__(**(ret)), member)
+/* Makes a table's rows, to be freed with free(): a struct of `size` bytes that begins with its `struct rb_store *`, with
+ * all its statements prepared. */
+enum rb_status rb_store_rows_new(struct rb_store *store, size_t size, const struct rb_statement *statements,
+                                 size_t count, void **ret, struct rb_error *err);
+#define RB_ROWS_NEW(store, statements, ret, err) \
+    rb_store_rows_new(store, sizeof **(ret), statements, sizeof(statements) / sizeof *(statements), (void **)(ret), err)
 /* Begins the transaction if none is open, steps the bound statement to its end, resets it and clears its bindings. Does
  * nothing but reset when the transaction is marked as failed. Returns the number of rows changed. */
 int rb_store_write(struct rb_store *store, sqlite3_stmt *statement);

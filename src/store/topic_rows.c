@@ -7,29 +7,17 @@ struct rb_topic_rows {
 
 enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **ret, struct rb_error *err)
 {
-    struct rb_topic_rows *rows = calloc(1, sizeof *rows);
-    if (!rows)
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rows->store = store;
-    enum rb_status status = rb_store_prepare(store,
-                                             "SELECT id, account, name, posted, following, cursor, newest, head, tail, "
-                                             "rows, bytes, wanted FROM topic ORDER BY id",
-                                             &rows->each, err);
-    if (status == RB_OK)
-        status = rb_store_prepare(
-            store,
-            "INSERT INTO topic(id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted)"
-            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-            " ON CONFLICT(id) DO UPDATE SET posted = excluded.posted, following = excluded.following,"
-            " cursor = excluded.cursor, newest = excluded.newest, head = excluded.head, tail = excluded.tail,"
-            " rows = excluded.rows, bytes = excluded.bytes, wanted = excluded.wanted",
-            &rows->save, err);
-    if (status != RB_OK) {
-        free(rows);
-        return status;
-    }
-    *ret = rows;
-    return RB_OK;
+    static const struct rb_statement statements[] = {
+        {RB_ROWS_AT(ret, each), "SELECT id, account, name, posted, following, cursor, newest, head, tail, "
+                                "rows, bytes, wanted FROM topic ORDER BY id"},
+        {RB_ROWS_AT(ret, save),
+         "INSERT INTO topic(id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted)"
+         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+         " ON CONFLICT(id) DO UPDATE SET posted = excluded.posted, following = excluded.following,"
+         " cursor = excluded.cursor, newest = excluded.newest, head = excluded.head, tail = excluded.tail,"
+         " rows = excluded.rows, bytes = excluded.bytes, wanted = excluded.wanted"},
+    };
+    return RB_ROWS_NEW(store, statements, ret, err);
 }
 
 void rb_topic_rows_free(struct rb_topic_rows *rows)

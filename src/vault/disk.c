@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "file.h"
 #include "list.h"
 
@@ -41,20 +42,6 @@ struct rb_file_disk {
     unsigned char half[HALF]; /* one half on its way: writing must not depend on memory */
 };
 
-static void put_number(unsigned char *at, uint64_t number)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (unsigned char)(number >> 8 * i);
-}
-
-static uint64_t get_number(const unsigned char *at)
-{
-    uint64_t number = 0;
-    for (int i = 0; i < 8; i++)
-        number |= (uint64_t)at[i] << 8 * i;
-    return number;
-}
-
 static void sum_half(const unsigned char *half, size_t len, unsigned char ret[SUM])
 {
     crypto_generichash_state state;
@@ -68,8 +55,8 @@ static void fill_half(unsigned char *half, enum rb_record record, uint64_t numbe
 {
     memset(half, 0, BLOCK);
     memcpy(half + AT_MAGIC, magic[record], 8);
-    put_number(half + AT_NUMBER, number);
-    put_number(half + AT_LEN, bytes.len);
+    rb_put_le64(half + AT_NUMBER, number);
+    rb_put_le64(half + AT_LEN, bytes.len);
     if (bytes.len)
         memcpy(half + BLOCK, bytes.at, bytes.len);
     sum_half(half, bytes.len, half + AT_SUM);
@@ -78,7 +65,7 @@ static void fill_half(unsigned char *half, enum rb_record record, uint64_t numbe
 static bool half_is_whole(const unsigned char *half, enum rb_record record)
 {
     unsigned char sum[SUM];
-    uint64_t len = get_number(half + AT_LEN);
+    uint64_t len = rb_get_le64(half + AT_LEN);
     if (memcmp(half + AT_MAGIC, magic[record], 8) != 0 || len > RB_RECORD_MAX)
         return false;
     sum_half(half, (size_t)len, sum);
@@ -113,7 +100,7 @@ static enum rb_status find_record(struct rb_file_disk *disk, enum rb_record reco
         enum rb_status status = read_half(disk, file->fd, i);
         if (status != RB_OK)
             return status;
-        uint64_t number = get_number(disk->half + AT_NUMBER);
+        uint64_t number = rb_get_le64(disk->half + AT_NUMBER);
         if (!half_is_whole(disk->half, record) || (current >= 0 && number <= best))
             continue;
         current = i;
@@ -148,11 +135,11 @@ static enum rb_status disk_read(struct rb_disk *port, enum rb_record record, str
     enum rb_status status = load_current(disk, record);
     if (status == RB_CORRUPT)
         return rb_fail(err, status, "The %s file is damaged in both of its halves.", names[record]);
-    if (status != RB_OK || get_number(disk->half + AT_LEN) > RB_RECORD_MAX)
+    if (status != RB_OK || rb_get_le64(disk->half + AT_LEN) > RB_RECORD_MAX)
         return rb_fail(err, RB_IO, "The %s file cannot be read.", names[record]);
-    if (get_number(disk->half + AT_NUMBER) == 0)
+    if (rb_get_le64(disk->half + AT_NUMBER) == 0)
         return rb_fail(err, RB_NOT_FOUND, "The %s file was never written.", names[record]);
-    rb_str_append(out, disk->half + BLOCK, (size_t)get_number(disk->half + AT_LEN));
+    rb_str_append(out, disk->half + BLOCK, (size_t)rb_get_le64(disk->half + AT_LEN));
     return rb_str_failed(out) ? rb_fail(err, RB_NO_MEMORY, "There is not enough memory.") : RB_OK;
 }
 

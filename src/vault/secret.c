@@ -50,10 +50,3 @@ bool rb_secret_equal(const struct rb_secret *secret, struct rb_span other)
 {
     return secret->len == other.len && (other.len == 0 || sodium_memcmp(secret->bytes, other.at, other.len) == 0);
 }
-
-void rb_str_wipe(struct rb_str *str)
-{
-    if (str->at)
-        sodium_memzero(str->at, str->room);
-    rb_str_free(str);
-}

@@ -13,7 +13,5 @@ void rb_secret_free(struct rb_secret *secret); /* NULL allowed */
 /* The bytes, followed by a NUL that len does not count; valid until freed. */
 struct rb_span rb_secret_span(const struct rb_secret *secret);
 bool rb_secret_equal(const struct rb_secret *secret, struct rb_span other); /* constant time in the content */
-/* Wipes and frees a str that held a secret on its way. */
-void rb_str_wipe(struct rb_str *str);
 
 #endif

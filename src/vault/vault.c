@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "bytes.h"
 #include "key.h"
 
 enum {
@@ -174,9 +175,8 @@ static void add_bytes(struct associated *out, const void *bytes, size_t len)
 
 static void add_number(struct associated *out, uint64_t number)
 {
-    unsigned char bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)(number >> 8 * i);
+    unsigned char bytes[RB_NUMBER_BYTES];
+    rb_put_le64(bytes, number);
     add_bytes(out, bytes, sizeof bytes);
 }
 

@@ -74,17 +74,6 @@ START_TEST(D9_a_failed_mlock_is_an_error_that_names_the_limit)
 }
 END_TEST
 
-START_TEST(a_wiped_str_is_empty)
-{
-    struct rb_str str = RB_STR_INIT;
-    rb_str_wipe(&str);
-    rb_str_add(&str, "token");
-    rb_str_wipe(&str);
-    ck_assert_ptr_null(str.at);
-    ck_assert_int_eq(str.len, 0);
-}
-END_TEST
-
 Suite *secret_suite(void)
 {
     Suite *suite = suite_create("secret");
@@ -93,7 +82,6 @@ Suite *secret_suite(void)
     tcase_add_test_raise_signal(tests, a_secret_cannot_be_written_to, SIGSEGV);
     tcase_add_test_raise_signal(tests, the_bytes_of_a_secret_are_gone_when_it_is_freed, SIGSEGV);
     tcase_add_test(tests, D9_a_failed_mlock_is_an_error_that_names_the_limit);
-    tcase_add_test(tests, a_wiped_str_is_empty);
     suite_add_tcase(suite, tests);
     return suite;
 }
