@@ -177,7 +177,8 @@ def dumped(process, number):
 
 
 def unlimited(folder):
-    return ["env", f"--chdir={folder}", "prlimit", "--core=unlimited:unlimited"]
+    # A shell's background jobs ignore SIGQUIT, and so would we.
+    return ["env", "--default-signal=QUIT", f"--chdir={folder}", "prlimit", "--core=unlimited:unlimited"]
 
 
 @pytest.mark.parametrize("number", DUMPS, ids=lambda n: n.name)
