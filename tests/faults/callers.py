@@ -10,7 +10,7 @@ import requests
 import harness
 import workers
 from harness import wait_for
-from trouble import POLLS, POSTS, Background, first_copies, relays_messages, wait_drained
+from trouble import POLLS, POSTS, Background, database_of, first_copies, relays_messages, wait_drained
 
 LATER = {"Prefer": "respond-async"}
 OWN, SHARED = ["own_0", "own_1", "own_2"], "shared"
@@ -95,6 +95,11 @@ class Reader(Caller):
         return all(set(self.got[topic]) == set(stored[topic]) for topic in TOPICS)
 
 
+def all_topics(processes):
+    """Of a crowd with so many processes."""
+    return [*TOPICS, workers.ALL, *map(workers.own, range(processes))]
+
+
 def item(message):
     return message["payload"]["from"], message["payload"]["number"]
 
@@ -105,14 +110,20 @@ class Crowd:
     def __init__(self, broker, folder, processes, pause_s):
         self.broker = broker
         self.readers = [Reader(broker, True), Reader(broker, False)]
-        wait_for(lambda: all(reader.polls for reader in self.readers), what="the readers' first polls")
+        wait_for(self.has_begun, what="the places from which the readers read")
         self.writers = [Writer(broker, "w0", OWN[0], pause_s), Writer(broker, "w1", OWN[1], pause_s, LATER),
                         Writer(broker, "w2", OWN[2], pause_s, bulk=7), Writer(broker, "w3", SHARED, pause_s),
                         Writer(broker, "w4", SHARED, pause_s, LATER)]
         job = {"url": broker.url, "username": harness.USER, "password": "any will do", "longest_sleep_s": 1}
         self.clients = workers.Workers(harness.PYTHON, folder / "clients", [job] * processes, seconds=3600,
                                        every_s=5 * pause_s, renew_every=50)
-        self.client_topics = [workers.ALL, *map(workers.own, range(processes))]
+        self.topics = all_topics(processes)
+
+    def has_begun(self):
+        """Who polls without a cursor gets what is stored after the relay was asked for its newest message."""
+        with database_of(self.broker) as db:
+            begun = {name for (name,) in db.execute("SELECT name FROM topic WHERE cursor IS NOT NULL")}
+        return begun >= set(TOPICS) and all(reader.polls for reader in self.readers)
 
     def stop_posting(self):
         self.clients.stop_posting()
@@ -129,7 +140,7 @@ class Crowd:
         wait_for(lambda: self.clients.posted() is not None, 120, "the clients' last posts")
         wait_drained(self.broker, 120)
         stored = {topic: [item(m) for m in relays_messages(self.broker, relay, topic)]
-                  for topic in [*TOPICS, *self.client_topics]}
+                  for topic in self.topics}
         results = self.clients.end()
         for reader in self.readers:
             wait_for(lambda: reader.has(stored), 120, "a reader that has everything")
