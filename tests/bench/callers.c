@@ -58,5 +58,6 @@ int main(int argc, char **argv)
     while (all + crowd.lost < crowd.count)
         crowd_run(&crowd, 1000);
     print(&crowd, sent);
+    crowd_end(&crowd);
     return 0;
 }

@@ -64,6 +64,15 @@ void crowd_connect(struct crowd *crowd, unsigned count, int port)
     }
 }
 
+void crowd_end(struct crowd *crowd)
+{
+    for (unsigned i = 0; i < crowd->count; i++)
+        if (crowd->callers[i].fd >= 0)
+            close(crowd->callers[i].fd);
+    close(crowd->epoll);
+    free(crowd->callers);
+}
+
 static void write_on(struct caller *caller)
 {
     const struct crowd *crowd = caller->crowd;

@@ -31,6 +31,8 @@ struct crowd {
 
 /* Connects them all, or ends the program with a sentence. */
 void crowd_connect(struct crowd *crowd, unsigned count, int port);
+/* Closes what is open. */
+void crowd_end(struct crowd *crowd);
 void caller_send(struct caller *caller);
 /* Serves what has come, waiting up to `ms` for it. */
 void crowd_run(struct crowd *crowd, int ms);

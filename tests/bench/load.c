@@ -35,5 +35,6 @@ int main(int argc, char **argv)
         crowd_run(&crowd, 10);
     printf("{\"good\": %llu, \"bad\": %llu, \"lost\": %llu, \"seconds\": %.6f}\n", (unsigned long long)good,
            (unsigned long long)bad, (unsigned long long)crowd.lost, (double)(now_ns() - from) / 1e9);
+    crowd_end(&crowd);
     return 0;
 }

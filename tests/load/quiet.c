@@ -69,5 +69,6 @@ int main(int argc, char **argv)
         count, bad, (unsigned long long)crowd.lost, ms_at(took, count, 0.5), ms_at(took, count, 0.9),
         ms_at(took, count, 0.99), ms_at(took, count, 1));
     free(took);
+    crowd_end(&crowd);
     return 0;
 }
