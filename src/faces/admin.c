@@ -1,6 +1,5 @@
 /* The admin face, on a socket of its own that only the daemon's user and root can open: logging in and out, a real
  * token, a look at a relay, the whole state. The command line uses it. */
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,3 @@
-#include <sodium.h>
-
 #include "account.h"
 #include "placeholder.h"
 #include "wire.h"
@@ -47,8 +45,6 @@ void rb_wire_login(struct rb_http_request *request, void *face)
         rb_wire_issue(&issues, "missing", "body/username", "A user name is required.", NULL);
     if (!rb_http_form(request, "password", &password))
         rb_wire_issue(&issues, "missing", "body/password", "A password is required; any will do.", NULL);
-    if (password.at)
-        sodium_memzero(password.at, password.len);
     issues.no_memory = issues.no_memory || rb_str_failed(&username) || rb_str_failed(&password);
     if (rb_http_form(request, "grant_type", &grant) && grant.len && !rb_span_is(rb_str_span(&grant), "password"))
         rb_wire_issue(&issues, "string_pattern_mismatch", "body/grant_type", "grant_type must be password.", NULL);
@@ -97,8 +93,6 @@ void rb_wire_refresh(struct rb_http_request *request, void *face)
         account = rb_session_account(session);
     else if (rb_placeholder_refresh_shape(rb_str_span(&token)))
         account = rb_door_default_account(door, context->broker->accounts);
-    if (token.at)
-        sodium_memzero(token.at, token.len);
     if (!account)
         rb_wire_detail(request, 401, "invalid refresh token");
     else if (rb_wire_account_open(request, account))
@@ -117,8 +111,6 @@ void rb_wire_end_session(struct rb_http_request *request, void *face)
         if (!body_refresh_token(request, &token))
             return;
         named = rb_placeholder_refresh_id(rb_str_span(&token), id);
-        if (token.at)
-            sodium_memzero(token.at, token.len);
     }
     struct rb_session *session =
         named ? rb_session_find(context->broker->sessions, id, door->name, rb_http_peer(request)->uid) : NULL;

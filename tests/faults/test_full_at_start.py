@@ -1,4 +1,6 @@
 """A start on a disk without room, with little room, or that cannot be written; and a key folder without room."""
+import pytest
+
 import harness
 from trouble import Mount, SmallDisk, complaint, counts
 from harness import wait_for
@@ -96,19 +98,12 @@ def test_a_full_key_folder_is_refused_with_a_sentence_at_the_first_start_only(re
     assert "could not be written" not in broker.process.text()
 
 
-def test_a_read_only_state_folder_is_refused_with_a_sentence(relay_of, broker_of, mounted):
+@pytest.mark.parametrize("which", ["state", "keys"])
+def test_a_read_only_folder_is_refused_with_a_sentence(relay_of, broker_of, mounted, which):
     broker = broker_of(relay_of())
     broker.stop()
-    mounted(Mount, broker.state, "--bind", str(broker.state))
-    mounted(Mount, broker.state, "-o", "remount,bind,ro")
+    folder = getattr(broker, which)
+    mounted(Mount, folder, "--bind", str(folder))
+    mounted(Mount, folder, "-o", "remount,bind,ro")
     said = run(broker)
-    assert str(broker.state) in said and "ead-only" in said, said
-
-
-def test_a_read_only_key_folder_is_refused_with_a_sentence(relay_of, broker_of, mounted):
-    broker = broker_of(relay_of())
-    broker.stop()
-    mounted(Mount, broker.keys, "--bind", str(broker.keys))
-    mounted(Mount, broker.keys, "-o", "remount,bind,ro")
-    said = run(broker)
-    assert str(broker.keys) in said and "ead-only" in said, said
+    assert str(folder) in said and "ead-only" in said, said
