@@ -234,7 +234,7 @@ static enum rb_status release(struct rb_account *account, struct rb_chain *chain
         struct rb_seal seal = account_seal(account, chain, chain->generation, "refresh_token");
         enum rb_status status = rb_vault_seal(accounts->ports->vault, &seal, token, &sealed);
         if (status != RB_OK)
-            return rb_fail(err, status, "The newer token could not be sealed.");
+            return rb_fail(err, status, "The newer token could not be sealed: %s.", rb_status_text(status));
         rb_chain_rows_set_token(accounts->chain_rows, chain->id, rb_str_span(&sealed));
     }
     /* Failures of the login before it are not its own, and do not delay it. */

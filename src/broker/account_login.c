@@ -358,8 +358,11 @@ static void begin(struct rb_effect *effect, enum rb_status committed)
 {
     struct login_op *op = RB_CONTAINER(effect, struct login_op, begin);
     enum rb_status status = committed != RB_OK ? committed : op->accounts->stopped ? RB_UNAVAILABLE : ask(op);
-    if (status != RB_OK)
-        op_fail(op, status, "The login could not be started.");
+    if (status == RB_OK)
+        return;
+    char text[80];
+    snprintf(text, sizeof text, "The login could not be started: %s.", rb_status_text(status));
+    op_fail(op, status, text);
 }
 
 /* --- starting --- */

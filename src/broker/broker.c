@@ -29,6 +29,9 @@ const struct rb_broker_config rb_broker_config_default = {
     .inbox_bytes = INT64_C(1) << 30,
     .session_ms = INT64_C(24) * 3600 * 1000,
     .sessions = 10000,
+    .topics = 10000,
+    .keys = 1000000,
+    .user_percent = 80,
 };
 
 static enum rb_status make_parts(struct rb_broker *broker, struct rb_error *err)

@@ -39,7 +39,10 @@ struct rb_broker_config {
     int64_t retention_ms;     /* default 24 h */
     int64_t inbox_bytes;      /* default 1 GiB; at the bound reading stops (I6) */
     int64_t session_ms;       /* a session not used for so long ends: default 24 h */
-    unsigned sessions;        /* default 10,000 */
+    int64_t sessions;         /* default 10,000 */
+    int64_t topics;           /* that callers have named: default 10,000 */
+    int64_t keys;             /* callers' idempotency keys: default 1,000,000 */
+    int user_percent; /* of sessions, topics, keys and the outbox: what one local user may hold, default 80 (D6) */
 };
 extern const struct rb_broker_config rb_broker_config_default;
 

@@ -128,6 +128,17 @@ int64_t rb_budget_wait_ms(struct rb_budgets *budgets, const char *relay_url, enu
     return window_wait_ms(window, now);
 }
 
+int64_t rb_budget_left(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind,
+                       int64_t *ret_window)
+{
+    struct window *window = window_get(budgets, relay_url, kind);
+    if (!window)
+        return 0;
+    window_turn(budgets, window, kind, rb_clock_now_ms(budgets->ports->clock));
+    *ret_window = window->open ? window->opened_ms : -1;
+    return window->limit > 0 ? window->limit - (window->open ? window->count : 0) : INT64_MAX;
+}
+
 int64_t rb_budget_take(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind)
 {
     int64_t wait_ms = rb_budget_wait_ms(budgets, relay_url, kind);

@@ -14,6 +14,9 @@ void rb_budgets_free(struct rb_budgets *budgets);
 int64_t rb_budget_take(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind);
 /* As take, without taking. */
 int64_t rb_budget_wait_ms(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind);
+/* What the current minute still allows, INT64_MAX without a limit; `*ret_window` tells one minute from another. */
+int64_t rb_budget_left(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind,
+                       int64_t *ret_window);
 /* The relay said 429; retry_after_ms -1 when it did not say how long. */
 void rb_budget_refused(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind,
                        int64_t retry_after_ms);

@@ -190,12 +190,16 @@ static void apply_rotated(struct rotation *rotation, struct rb_chain *chain)
     rb_account_rows_set_access(accounts->account_rows, &row);
 }
 
+static const char does_not_open[] = "the sealed token does not open";
+
 static void apply_refused(struct rotation *rotation, struct rb_chain *chain)
 {
     struct rb_account *account = chain->account;
-    rb_event(account->accounts->events, account->id, chain->doubt ? "chain_lost" : "foreign_use",
-             chain->doubt ? "%s: a login is lost: the answer to an earlier refresh never came (%s)."
-                          : "%s: somebody else used or revoked the refresh token; this login is gone (%s).",
+    bool never_sent = strcmp(rotation->cause, does_not_open) == 0;
+    rb_event(account->accounts->events, account->id, chain->doubt || never_sent ? "chain_lost" : "foreign_use",
+             never_sent     ? "%s: a login is lost: %s."
+             : chain->doubt ? "%s: a login is lost: the answer to an earlier refresh never came (%s)."
+                            : "%s: somebody else used or revoked the refresh token; this login is gone (%s).",
              account->name, rotation->cause);
     chain_kill(chain);
     account_settle(account);
@@ -386,15 +390,16 @@ static void begin(struct rb_chain *chain)
 {
     struct rb_account *account = chain->account;
     struct rb_accounts *accounts = account->accounts;
-    if (rb_marks_write(accounts->marks, chain->uid, chain->mark) != RB_OK) {
-        not_sent(chain, "the counter file could not be written");
+    enum rb_status counted = rb_marks_write(accounts->marks, chain->uid, chain->mark);
+    if (counted != RB_OK) {
+        not_sent(chain, counted == RB_NO_MEMORY ? rb_status_text(counted) : "the counter file could not be written");
         return;
     }
     struct rb_secret *token = NULL;
     enum rb_status status = chain_token(chain, &token);
     if (status == RB_CORRUPT || status == RB_NOT_FOUND) {
         rb_budget_give_back(accounts->budgets, account->relay_url, RB_BUDGET_REFRESH);
-        rotation_ends(chain, REFUSED, "the sealed token does not open");
+        rotation_ends(chain, REFUSED, does_not_open);
         return;
     }
     if (status == RB_OK) {

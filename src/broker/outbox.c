@@ -121,6 +121,24 @@ static bool set_expiry(struct entry *entry, int64_t wall_ms)
     return true;
 }
 
+static bool count(const struct entry *entry)
+{
+    struct rb_outbox *outbox = entry->queue->outbox;
+    if (rb_share_take(&outbox->rows, entry->uid, 1) != RB_OK)
+        return false;
+    if (rb_share_take(&outbox->bytes, entry->uid, entry->bytes) == RB_OK)
+        return true;
+    rb_share_give(&outbox->rows, entry->uid, 1);
+    return false;
+}
+
+static void uncount(const struct entry *entry)
+{
+    struct rb_outbox *outbox = entry->queue->outbox;
+    rb_share_give(&outbox->rows, entry->uid, 1);
+    rb_share_give(&outbox->bytes, entry->uid, entry->bytes);
+}
+
 struct entry *rb_entry_new(struct queue *queue, const struct rb_post_row *row)
 {
     struct entry *entry = calloc(1, sizeof *entry);
@@ -129,6 +147,7 @@ struct entry *rb_entry_new(struct queue *queue, const struct rb_post_row *row)
     struct rb_outbox *outbox = queue->outbox;
     entry->queue = queue;
     entry->id = row->id;
+    entry->uid = row->uid;
     entry->at = row->at;
     entry->bytes = row->bytes;
     entry->batch = row->batch;
@@ -137,14 +156,18 @@ struct entry *rb_entry_new(struct queue *queue, const struct rb_post_row *row)
     entry->maybe_duplicate = row->maybe_duplicate;
     entry->stamped = row->stamp.len == RB_STAMP_BYTES;
     rb_list_init(&entry->waits);
+    if (!count(entry)) {
+        free(entry);
+        return NULL;
+    }
     if (row->expires && !set_expiry(entry, row->expires)) {
+        uncount(entry);
         free(entry);
         return NULL;
     }
     rb_map_add(&outbox->entries, &entry->by_id, rb_hash_i64(entry->id));
     rb_list_push(&queue->entries, &entry->node);
     queue->count++;
-    outbox->stats.open_bytes += entry->bytes;
     ++*count_of(&outbox->stats, entry->state);
     return entry;
 }
@@ -153,7 +176,7 @@ void rb_entry_free(struct entry *entry)
 {
     struct rb_outbox *outbox = entry->queue->outbox;
     --*count_of(&outbox->stats, entry->state);
-    outbox->stats.open_bytes -= entry->bytes;
+    uncount(entry);
     entry->queue->count--;
     rb_list_append_all(&outbox->loose, &entry->waits);
     rb_list_remove(&entry->node);
@@ -304,6 +327,10 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
     outbox->topics = topics;
     outbox->budgets = budgets;
     outbox->events = events;
+    const struct rb_broker_config *config = ports->config;
+    rb_share_init(&outbox->rows, config->outbox_rows, config->user_percent);
+    rb_share_init(&outbox->bytes, config->outbox_bytes, config->user_percent);
+    rb_share_init(&outbox->remembered, config->keys, config->user_percent);
     rb_list_init(&outbox->queues);
     rb_list_init(&outbox->lanes);
     rb_list_init(&outbox->results);
@@ -360,6 +387,9 @@ void rb_outbox_free(struct rb_outbox *outbox)
     rb_views_free(outbox);
     rb_timer_stop(outbox->ports->clock, &outbox->nudge);
     rb_map_clear(&outbox->entries, NULL);
+    rb_share_free(&outbox->rows);
+    rb_share_free(&outbox->bytes);
+    rb_share_free(&outbox->remembered);
     rb_post_rows_free(outbox->posts);
     rb_batch_rows_free(outbox->batches);
     free(outbox);
@@ -409,6 +439,7 @@ void rb_outbox_stop(struct rb_outbox *outbox)
 void rb_outbox_stats(struct rb_outbox *outbox, struct rb_outbox_stats *ret)
 {
     *ret = outbox->stats;
+    ret->open_bytes = outbox->bytes.held;
     ret->oldest_wall_ms = 0;
     RB_LIST_EACH (&outbox->queues, node) {
         struct entry *head = rb_queue_head(RB_CONTAINER(node, struct queue, node));

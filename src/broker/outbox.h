@@ -64,9 +64,11 @@ void rb_outbox_stop(struct rb_outbox *outbox);
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err);
 
-/* Whether that many further rows of that many bytes in all fit the bounds now, some of them for that topic: for callers
- * that add several or none. The last tenth is for topics with few rows: a flood of others does not shut them out. */
-bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t account, struct rb_span topic, int64_t rows, int64_t bytes);
+/* Whether that many further rows of that many bytes in all fit the bounds now, for all or for this caller (D6), some of
+ * them like this one (its payload does not count): for callers that add several or none. RB_OK, or RB_FULL. The last
+ * tenth is for topics with few rows: a flood of others does not shut them out. */
+enum rb_status rb_outbox_room(struct rb_outbox *outbox, const struct rb_post *like, int64_t rows, int64_t bytes,
+                              struct rb_error *err);
 
 /* Waits for a row's end. Intrusive, owned by the caller; `done` fires once, after the commit of what it says and never
  * inside rb_outbox_wait: with the row ended; or still open, when wait_ms are over or when it cannot be sent now (relay

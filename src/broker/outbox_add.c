@@ -74,30 +74,51 @@ static enum rb_status measure(const struct rb_post *post, const char *stamp, boo
     return RB_OK;
 }
 
-bool rb_outbox_has_room(struct rb_outbox *outbox, int64_t account, struct rb_span topic, int64_t rows, int64_t bytes)
+static enum rb_status rows_room(struct rb_outbox *outbox, const struct rb_post *like, int64_t ahead, int64_t rows,
+                                int64_t bytes, struct rb_error *err)
 {
-    const struct rb_broker_config *config = outbox->ports->config;
-    const struct rb_outbox_stats *stats = &outbox->stats;
-    const struct rb_topic *known = rb_topic_find(outbox->topics, account, topic);
+    int percent = ahead + rows <= FEW_ROWS ? 100 : 90;
+    enum rb_room room = rb_share_room(&outbox->rows, like->uid, rows, percent);
+    if (room == RB_ROOM)
+        room = rb_share_room(&outbox->bytes, like->uid, bytes, percent);
+    if (room == RB_NO_ROOM_FOR_USER)
+        return rb_fail(err, RB_FULL,
+                       "The part of the outbox that one user may fill is full: its posts wait for the "
+                       "relay. Try again later.");
+    if (room == RB_NO_ROOM)
+        return rb_fail(err, RB_FULL, "The outbox is full: its posts wait for the relay. Try again later.");
+    return RB_OK;
+}
+
+enum rb_status rb_outbox_room(struct rb_outbox *outbox, const struct rb_post *like, int64_t rows, int64_t bytes,
+                              struct rb_error *err)
+{
+    const struct rb_topic *known = rb_topic_find(outbox->topics, rb_account_id(like->account), like->topic);
     const struct queue *queue = known ? known->outbox : NULL;
-    int64_t ahead = queue ? queue->count : 0;
-    int64_t open = stats->queued + stats->sending + stats->unknown;
-    int64_t kept_rows = ahead + rows <= FEW_ROWS ? 0 : config->outbox_rows / 10;
-    int64_t kept_bytes = ahead + rows <= FEW_ROWS ? 0 : config->outbox_bytes / 10;
-    return open + rows <= config->outbox_rows - kept_rows &&
-           stats->open_bytes + bytes <= config->outbox_bytes - kept_bytes;
+    enum rb_status status = rows_room(outbox, like, queue ? queue->count : 0, rows, bytes, err);
+    if (status == RB_OK && !known)
+        status = rb_topics_room(outbox->topics, like->uid, rows, err);
+    if (status == RB_OK && like->key.len && rb_share_room(&outbox->remembered, like->uid, rows, 100) != RB_ROOM)
+        status = rb_fail(err, RB_FULL,
+                         "Too many idempotency keys are remembered at this moment. Post without one, or "
+                         "try again later.");
+    return status;
 }
 
 static enum rb_status insert(struct rb_outbox *outbox, const struct rb_post *post, struct rb_post_row *row,
                              struct queue **ret_queue, struct rb_error *err)
 {
-    struct rb_topic *topic = rb_topic_get(outbox->topics, rb_account_id(post->account), post->topic);
-    struct queue *queue = topic ? rb_queue_of(outbox, topic) : NULL;
+    struct rb_topic *topic;
+    enum rb_status status =
+        rb_topic_get(outbox->topics, rb_account_id(post->account), post->topic, post->uid, &topic, err);
+    if (status != RB_OK)
+        return status;
+    struct queue *queue = rb_queue_of(outbox, topic);
     if (!queue)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     row->id = rb_store_next_id(outbox->ports->store, "post");
     row->topic = topic->id;
-    if (row->key.at && rb_keys_add(outbox, (const unsigned char *)row->key.at, row->id) != RB_OK)
+    if (row->key.at && rb_keys_add(outbox, (const unsigned char *)row->key.at, row->id, row->uid) != RB_OK)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (!rb_entry_new(queue, row))
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
@@ -118,6 +139,7 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
     char stamp_hex[RB_STAMP_HEX + 1];
     struct rb_post_row row = {
         .state = RB_POST_QUEUED,
+        .uid = post->uid,
         .at = rb_clock_wall_ms(outbox->ports->clock),
         .expires = post->expires_wall_ms,
         .ttl = post->ttl_s,
@@ -142,10 +164,10 @@ enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *pos
     rb_stamp_hex(stamp, stamp_hex);
     bool stamped;
     enum rb_status status = measure(post, stamp_hex, &stamped, &row.bytes, err);
+    if (status == RB_OK)
+        status = rb_outbox_room(outbox, post, 1, row.bytes, err);
     if (status != RB_OK)
         return status;
-    if (!rb_outbox_has_room(outbox, rb_account_id(post->account), post->topic, 1, row.bytes))
-        return rb_fail(err, RB_FULL, "The outbox is full: its posts wait for the relay. Try again later.");
     if (stamped)
         row.stamp = (struct rb_span){(const char *)stamp, sizeof stamp};
     struct queue *queue = NULL;

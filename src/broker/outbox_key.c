@@ -10,7 +10,7 @@ enum {
 struct key {
     struct rb_map_node node;
     struct key *next; /* in keys_added or keys_gone */
-    int64_t id;
+    int64_t id, uid;
 };
 
 static uint64_t hash_of(struct rb_outbox *outbox, const void *key)
@@ -28,12 +28,15 @@ static struct key *find_id(struct rb_outbox *outbox, uint64_t hash, int64_t id)
     return NULL;
 }
 
-static struct key *add(struct rb_outbox *outbox, const void *bytes, int64_t id)
+static struct key *add(struct rb_outbox *outbox, const void *bytes, int64_t id, int64_t uid)
 {
     struct key *key = calloc(1, sizeof *key);
-    if (!key)
+    if (!key || rb_share_take(&outbox->remembered, uid, 1) != RB_OK) {
+        free(key);
         return NULL;
+    }
     key->id = id;
+    key->uid = uid;
     rb_map_add(&outbox->keys, &key->node, hash_of(outbox, bytes));
     return key;
 }
@@ -43,6 +46,7 @@ static void drop(struct rb_outbox *outbox, struct key *first)
     while (first) {
         struct key *next = first->next;
         rb_map_remove(&outbox->keys, &first->node);
+        rb_share_give(&outbox->remembered, first->uid, 1);
         free(first);
         first = next;
     }
@@ -70,7 +74,7 @@ struct loading {
 static void load_key(void *arg, const struct rb_post_row *row)
 {
     struct loading *loading = arg;
-    if (row->key.len == KEY_BYTES && !add(loading->outbox, row->key.at, row->id))
+    if (row->key.len == KEY_BYTES && !add(loading->outbox, row->key.at, row->id, row->uid))
         loading->status = RB_NO_MEMORY;
 }
 
@@ -126,9 +130,9 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
     return 0;
 }
 
-enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char bytes[KEY_BYTES], int64_t id)
+enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char bytes[KEY_BYTES], int64_t id, int64_t uid)
 {
-    struct key *key = add(outbox, bytes, id);
+    struct key *key = add(outbox, bytes, id, uid);
     if (!key)
         return RB_NO_MEMORY;
     await_commit(outbox);

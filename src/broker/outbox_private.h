@@ -4,7 +4,8 @@
  *     outbox_add.c      what a caller hands over
  *     outbox_key.c      idempotency keys, and forgetting
  *     outbox_wait.c     waiting callers, views
- *     outbox_send.c     whose turn it is; intent, call, answer
+ *     outbox_lane.c     whose turn it is
+ *     outbox_send.c     intent, call, answer
  *     outbox_result.c   answers as facts
  *     outbox_look_up.c  the topic's newest id, and what became of an unknown row
  *
@@ -21,6 +22,7 @@
 #include "outbox.h"
 #include "stamp.h"
 #include "post_rows.h"
+#include "share.h"
 
 enum { KEY_BYTES = 16, BATCH_KEY_BYTES = 16 };
 
@@ -32,7 +34,7 @@ struct entry {
     struct rb_list node;  /* in its queue */
     struct rb_list waits; /* struct rb_post_wait */
     struct queue *queue;
-    int64_t id, at, bytes, batch, attempts;
+    int64_t id, uid, at, bytes, batch, attempts;
     enum rb_post_state state;
     bool maybe_duplicate, stamped;
     struct expiry *expiry; /* NULL: never */
@@ -49,12 +51,22 @@ struct lane {
     struct rb_list node;
     struct rb_outbox *outbox;
     char *url;
-    struct rb_list look_ups, sends; /* queues that could work, in turn */
+    struct rb_list look_ups; /* queues that could look at their topic, in turn */
+    struct rb_list senders;  /* users with queues that could send, in turn */
     struct rb_timer timer;
     int busy;          /* works under way */
     int failures;      /* in a row: then one work at a time probes */
     int64_t resume_ms; /* nothing before it */
     bool pumping;
+};
+
+/* A user's queues in a lane: those whose first row is his. Kept: they are as many as the host's users. */
+struct sender {
+    struct rb_list node;
+    int64_t uid;
+    struct rb_list queues; /* in turn; may be empty */
+    int busy;              /* attempts under way */
+    int64_t window, spent; /* attempts in that minute of the budget */
 };
 
 enum stage { STAGE_IDLE, STAGE_INTENT, STAGE_CALL };
@@ -78,6 +90,7 @@ struct queue {
     int64_t count;
 
     struct lane *lane; /* of its turn or work */
+    struct sender *sender;
     struct rb_list turn;
     int64_t not_before_ms; /* the head rests until then */
     struct rb_timer timer;
@@ -132,7 +145,8 @@ struct rb_outbox {
 
     unsigned char seed[RB_MAP_SEED_BYTES];
     struct rb_map keys;
-    struct key *keys_added, *keys_gone; /* in this tick */
+    struct rb_share rows, bytes, remembered; /* open rows, their bytes, and keys, by user (D6) */
+    struct key *keys_added, *keys_gone;      /* in this tick */
     struct rb_effect keys_effect;
     struct rb_timer sweep;
     int64_t swept_to;
@@ -164,7 +178,7 @@ void rb_keys_free(struct rb_outbox *outbox);
 int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES],
                      const unsigned char digest[KEY_BYTES], bool *ret_same);
 /* RB_NO_MEMORY. The key goes when this tick fails. */
-enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES], int64_t id);
+enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES], int64_t id, int64_t uid);
 void rb_sweep_start(struct rb_outbox *outbox);
 
 /* --- outbox_wait.c --- */
@@ -177,24 +191,32 @@ void rb_waits_free(struct rb_outbox *outbox);
 void rb_views_free(struct rb_outbox *outbox);
 void rb_view_drop_kept(struct rb_timer *timer);
 
-/* --- outbox_send.c --- */
+/* --- outbox_lane.c --- */
 /* Gives the queue its turn, when it has something to do. */
 void rb_queue_line_up(struct queue *queue);
 /* As line_up, then lets its lane work. */
 void rb_queue_run(struct queue *queue);
 void rb_lanes_run(struct rb_outbox *outbox);
+void rb_lane_take_turns(struct lane *lane);
 void rb_lanes_free(struct rb_outbox *outbox);
 void rb_queue_timer(struct rb_timer *timer);
-void rb_queue_effect(struct rb_effect *effect, enum rb_status committed);
+bool rb_queue_has_work(struct queue *queue);
 /* The work begins with this tick's commit. */
 void rb_work_begin(struct queue *queue, enum work work, int64_t post_id);
 void rb_work_end(struct queue *queue);
 /* The relay answered, or it did not. */
 void rb_lane_note(struct lane *lane, const struct rb_answer *answer);
-/* The answer was a 401 to the token that was sent; false: it was not. */
-bool rb_token_refused(struct queue *queue, const struct rb_answer *answer);
 /* Between backoff_min and its `failures`-fold doubling. */
 int64_t rb_outbox_backoff_ms(struct rb_outbox *outbox, int failures);
+
+/* --- outbox_send.c --- */
+/* The queue's next work. 0: its turn is over; else the ms until the budget allows it. */
+int64_t rb_queue_begin(struct queue *queue);
+/* Its first row goes to a topic of which nothing is known: that comes first, and spends no budget. */
+bool rb_queue_must_learn(struct queue *queue);
+void rb_queue_effect(struct rb_effect *effect, enum rb_status committed);
+/* The answer was a 401 to the token that was sent; false: it was not. */
+bool rb_token_refused(struct queue *queue, const struct rb_answer *answer);
 struct rb_account *rb_queue_account(struct queue *queue);
 
 /* --- outbox_result.c --- */

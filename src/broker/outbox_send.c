@@ -1,157 +1,10 @@
 #include "outbox_private.h"
 
-#include "backoff.h"
-#include "log.h"
-
 enum { NO_MEMORY_REST_MS = 1000 };
 
 struct rb_account *rb_queue_account(struct queue *queue)
 {
     return rb_account_by_id(queue->outbox->accounts, queue->topic->account);
-}
-
-int64_t rb_outbox_backoff_ms(struct rb_outbox *outbox, int failures)
-{
-    return rb_backoff_ms(outbox->ports, failures - 1, outbox->ports->config->backoff_max_ms, RB_JITTER_ABOVE_MIN);
-}
-
-/* --- lanes and turns --- */
-
-static void run_lane(struct lane *lane);
-
-static void on_lane_timer(struct rb_timer *timer)
-{
-    struct lane *lane = RB_CONTAINER(timer, struct lane, timer);
-    rb_tick_lead(lane->outbox->ports->tick);
-    run_lane(lane);
-}
-
-static struct lane *lane_of(struct rb_outbox *outbox, const char *url)
-{
-    RB_LIST_EACH (&outbox->lanes, node) {
-        struct lane *lane = RB_CONTAINER(node, struct lane, node);
-        if (strcmp(lane->url, url) == 0)
-            return lane;
-    }
-    struct lane *lane = calloc(1, sizeof *lane);
-    char *copy = rb_span_dup(rb_span_of(url));
-    if (!lane || !copy) {
-        free(lane);
-        free(copy);
-        return NULL;
-    }
-    lane->outbox = outbox;
-    lane->url = copy;
-    lane->timer = RB_TIMER_INIT(on_lane_timer);
-    rb_list_init(&lane->look_ups);
-    rb_list_init(&lane->sends);
-    rb_list_push(&outbox->lanes, &lane->node);
-    return lane;
-}
-
-void rb_lanes_free(struct rb_outbox *outbox)
-{
-    struct rb_list *node;
-    while ((node = rb_list_pop(&outbox->lanes))) {
-        struct lane *lane = RB_CONTAINER(node, struct lane, node);
-        rb_timer_stop(outbox->ports->clock, &lane->timer);
-        free(lane->url);
-        free(lane);
-    }
-}
-
-static bool has_something_to_do(struct queue *queue)
-{
-    struct entry *head = rb_queue_head(queue);
-    if (!head || !queue->outbox->running || queue->stage != STAGE_IDLE || head->state == RB_POST_SENDING)
-        return false;
-    return head->state == RB_POST_QUEUED || !queue->results;
-}
-
-void rb_queue_line_up(struct queue *queue)
-{
-    struct rb_outbox *outbox = queue->outbox;
-    struct rb_clock *clock = outbox->ports->clock;
-    struct rb_account *account = rb_queue_account(queue);
-    if (!has_something_to_do(queue) || !account) {
-        rb_list_remove(&queue->turn);
-        return;
-    }
-    if (queue->not_before_ms > rb_clock_now_ms(clock)) {
-        rb_list_remove(&queue->turn);
-        rb_timer_set(clock, &queue->timer, queue->not_before_ms);
-        return;
-    }
-    struct lane *lane = lane_of(outbox, rb_account_peer(account).url);
-    if (!lane) {
-        rb_timer_set_in(clock, &queue->timer, NO_MEMORY_REST_MS);
-        return;
-    }
-    if (rb_list_linked(&queue->turn) && queue->lane == lane)
-        return;
-    rb_list_remove(&queue->turn);
-    queue->lane = lane;
-    bool unknown = rb_queue_head(queue)->state == RB_POST_UNKNOWN;
-    rb_list_push(unknown ? &lane->look_ups : &lane->sends, &queue->turn);
-    if (outbox->paused_until_ms > rb_clock_now_ms(clock) && !rb_timer_is_set(&lane->timer))
-        rb_timer_set(clock, &lane->timer, outbox->paused_until_ms);
-}
-
-void rb_queue_run(struct queue *queue)
-{
-    rb_queue_line_up(queue);
-    if (queue->lane)
-        run_lane(queue->lane);
-}
-
-void rb_lanes_run(struct rb_outbox *outbox)
-{
-    RB_LIST_EACH (&outbox->lanes, node)
-        run_lane(RB_CONTAINER(node, struct lane, node));
-}
-
-void rb_queue_timer(struct rb_timer *timer)
-{
-    struct queue *queue = RB_CONTAINER(timer, struct queue, timer);
-    rb_tick_lead(queue->outbox->ports->tick);
-    rb_queue_run(queue);
-}
-
-/* --- works --- */
-
-void rb_work_begin(struct queue *queue, enum work work, int64_t post_id)
-{
-    queue->stage = STAGE_INTENT;
-    queue->work = work;
-    queue->post_id = post_id;
-    queue->lane->busy++;
-    rb_tick_after(queue->outbox->ports->tick, &queue->effect);
-}
-
-void rb_work_end(struct queue *queue)
-{
-    queue->stage = STAGE_IDLE;
-    queue->lane->busy--;
-}
-
-void rb_lane_note(struct lane *lane, const struct rb_answer *answer)
-{
-    struct rb_outbox *outbox = lane->outbox;
-    if (answer->problem != RB_PROBLEM_UNREACHABLE && answer->problem != RB_PROBLEM_LOST &&
-        answer->problem != RB_PROBLEM_SERVER) {
-        if (lane->failures)
-            rb_log(RB_LOG_INFO, "outbox", "the relay %s answers again", lane->url);
-        lane->failures = 0;
-        lane->resume_ms = 0;
-        return;
-    }
-    int64_t now = rb_clock_now_ms(outbox->ports->clock);
-    /* Calls that were under way together fail together: one failure, else the longest rest would follow one cut. */
-    if (lane->failures && lane->resume_ms > now)
-        return;
-    if (lane->failures++ == 0)
-        rb_log(RB_LOG_WARNING, "outbox", "the relay %s does not answer: %s", lane->url, answer->detail);
-    lane->resume_ms = now + rb_outbox_backoff_ms(outbox, lane->failures);
 }
 
 bool rb_token_refused(struct queue *queue, const struct rb_answer *answer)
@@ -209,7 +62,13 @@ static void write_intent(struct queue *queue, struct entry *entry)
     rb_work_begin(queue, WORK_SEND, entry->id);
 }
 
-/* 0: done with its turn; else the ms until the budget allows a post. */
+bool rb_queue_must_learn(struct queue *queue)
+{
+    const struct entry *head = rb_queue_head(queue);
+    return head->state == RB_POST_QUEUED && head->stamped && !queue->topic->newest && !queue->was_empty &&
+           !queue->learning_failed;
+}
+
 static int64_t begin_send(struct queue *queue, struct entry *entry)
 {
     struct rb_outbox *outbox = queue->outbox;
@@ -219,7 +78,7 @@ static int64_t begin_send(struct queue *queue, struct entry *entry)
     /* Without a token the queue waits for its account's watch. */
     if (!account || rb_account_access(account, &token, &serial) != RB_OK)
         return 0;
-    if (entry->stamped && !queue->topic->newest && !queue->was_empty && !queue->learning_failed) {
+    if (rb_queue_must_learn(queue)) {
         rb_learn_begin(queue);
         return 0;
     }
@@ -236,10 +95,10 @@ static int64_t begin_send(struct queue *queue, struct entry *entry)
     return 0;
 }
 
-static int64_t begin(struct queue *queue)
+int64_t rb_queue_begin(struct queue *queue)
 {
     struct entry *head = rb_queue_head(queue);
-    if (!has_something_to_do(queue))
+    if (!rb_queue_has_work(queue))
         return 0;
     if (head->state == RB_POST_UNKNOWN) {
         rb_look_up_begin(queue);
@@ -250,48 +109,6 @@ static int64_t begin(struct queue *queue)
     rb_entry_end(head, RB_POST_EXPIRED, NULL);
     rb_queue_line_up(queue);
     return 0;
-}
-
-/* While the relay does not answer, one work at a time probes it. `*again_ms`: when it is worth coming back. */
-static bool may_begin(const struct lane *lane, int64_t *again_ms)
-{
-    struct rb_outbox *outbox = lane->outbox;
-    int64_t now = rb_clock_now_ms(outbox->ports->clock);
-    int64_t from = lane->resume_ms > outbox->paused_until_ms ? lane->resume_ms : outbox->paused_until_ms;
-    if (!outbox->running)
-        return false;
-    if (from > now) {
-        *again_ms = from < *again_ms ? from : *again_ms;
-        return false;
-    }
-    return lane->busy < (lane->failures ? 1 : outbox->ports->config->sending_max);
-}
-
-static void run_turns(struct rb_list *turns, struct lane *lane, int64_t *again_ms)
-{
-    while (!rb_list_empty(turns) && may_begin(lane, again_ms)) {
-        struct queue *queue = RB_CONTAINER(rb_list_pop(turns), struct queue, turn);
-        int64_t wait_ms = begin(queue);
-        if (wait_ms > 0) {
-            rb_list_push(turns->next, &queue->turn);
-            int64_t at = rb_clock_now_ms(lane->outbox->ports->clock) + wait_ms;
-            *again_ms = at < *again_ms ? at : *again_ms;
-            return;
-        }
-    }
-}
-
-static void run_lane(struct lane *lane)
-{
-    if (lane->pumping)
-        return;
-    lane->pumping = true;
-    int64_t again_ms = INT64_MAX;
-    run_turns(&lane->look_ups, lane, &again_ms);
-    run_turns(&lane->sends, lane, &again_ms);
-    lane->pumping = false;
-    if (again_ms != INT64_MAX)
-        rb_timer_set(lane->outbox->ports->clock, &lane->timer, again_ms);
 }
 
 static enum outcome outcome_of(const struct rb_answer *answer)
@@ -351,7 +168,7 @@ static void end_send(struct queue *queue, const struct rb_answer *answer, const 
     queue->result = NULL;
     fill(result, answer, stored);
     rb_result_tell(result);
-    run_lane(lane);
+    rb_lane_take_turns(lane);
 }
 
 static void on_posted(void *arg, const struct rb_answer *answer, const struct rb_stored *stored)

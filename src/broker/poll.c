@@ -94,7 +94,8 @@ void rb_poll_proceed(struct rb_poll_state *state)
     if (state->fetch || rb_timer_is_set(&state->retry))
         return;
     if (state->late) {
-        rb_poll_try_answer(state, true);
+        if (!rb_poll_try_answer(state, rb_poll_is_anchored(state)))
+            park(state);
         return;
     }
     look_for_named(state);
@@ -122,8 +123,9 @@ static void timed_out(struct rb_timer *timer)
     struct rb_clock *clock = state->sessions->ports->clock;
     if (state->effect_set) {
         rb_timer_set_in(clock, timer, 1);
-    } else if (state->fetch && !state->late) {
-        /* The relay may need longer for each answer than the caller gives for the whole poll: it would never get on. */
+    } else if ((state->fetch || !rb_poll_is_anchored(state)) && !state->late) {
+        /* The relay may need longer for each answer than the caller gives for the whole poll: it would never get on. And
+         * to learn where a topic ends takes a second where it does not exist yet. */
         state->late = true;
         rb_timer_set_in(clock, timer, LATE_MS);
     } else {
@@ -186,11 +188,13 @@ static enum rb_status resolve_place(struct rb_poll_state *state, struct rb_poll_
     return handed > place->n ? confirm(state, entry, handed) : RB_OK;
 }
 
-static enum rb_status resolve(struct rb_poll_state *state, const struct rb_poll_topic *asked)
+static enum rb_status resolve(struct rb_poll_state *state, const struct rb_poll_topic *asked, struct rb_error *err)
 {
-    struct rb_topic *topic = rb_topic_get(state->sessions->topics, rb_account_id(state->account), asked->name);
-    if (!topic)
-        return RB_NO_MEMORY;
+    struct rb_topic *topic;
+    enum rb_status status = rb_topic_get(state->sessions->topics, rb_account_id(state->account), asked->name,
+                                         state->poll->uid, &topic, err);
+    if (status != RB_OK)
+        return status;
     for (size_t i = 0; i < state->count; i++)
         if (state->entries[i].topic == topic)
             return RB_OK;
@@ -206,7 +210,8 @@ static enum rb_status resolve(struct rb_poll_state *state, const struct rb_poll_
         id = since_id(state, asked->since);
     else if (state->had_since && !state->session)
         id = RB_SPAN(RB_BEGINNING); /* nobody whose place could be known: as the relay does */
-    return id.len ? resolve_since(state, entry, id) : resolve_place(state, entry);
+    status = id.len ? resolve_since(state, entry, id) : resolve_place(state, entry);
+    return status == RB_OK ? RB_OK : rb_fail(err, status, "There is not enough memory.");
 }
 
 static struct rb_poll_state *new_state(struct rb_sessions *sessions, struct rb_poll *poll)
@@ -252,11 +257,11 @@ enum rb_status rb_poll_start(struct rb_sessions *sessions, struct rb_poll *poll,
     }
     enum rb_status status = RB_OK;
     for (size_t i = 0; status == RB_OK && i < poll->topic_count; i++)
-        status = resolve(state, &poll->topics[i]);
+        status = resolve(state, &poll->topics[i], err);
     if (status != RB_OK) {
         detach(state);
         free_state(state);
-        return rb_fail(err, status, "There is not enough memory.");
+        return status;
     }
     rb_list_push(&sessions->polls, &state->node);
     if (state->session)
@@ -314,7 +319,7 @@ void rb_polls_forget_session(struct rb_session *session)
 
 void rb_session_stats(struct rb_sessions *sessions, struct rb_session_stats *ret)
 {
-    *ret = (struct rb_session_stats){.sessions = sessions->count};
+    *ret = (struct rb_session_stats){.sessions = (unsigned)sessions->share.held};
     RB_LIST_EACH (&sessions->polls, node)
         ret->parked += RB_CONTAINER(node, struct rb_poll_state, node)->parked;
 }

@@ -121,7 +121,24 @@ static void remember_handed(struct answer *answer)
     }
 }
 
-/* Answers if there is anything, or if `empty_too`. True: the state is gone. */
+bool rb_poll_is_anchored(const struct rb_poll_state *state)
+{
+    for (size_t i = 0; i < state->count; i++)
+        if (!rb_inbox_anchored(state->sessions->inbox, state->entries[i].topic))
+            return false;
+    return true;
+}
+
+static void finish_empty(struct rb_poll_state *state)
+{
+    if (rb_poll_is_anchored(state))
+        rb_poll_finish(state, NULL, 0, false);
+    else
+        rb_poll_fail(state, RB_UNAVAILABLE,
+                     "The relay has not said yet where one of these topics ends, so nothing of it can be promised. Try "
+                     "again.");
+}
+
 bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too)
 {
     bool there = state->fetched_count > 0;
@@ -139,7 +156,7 @@ bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too)
         if (there)
             rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
         else
-            rb_poll_finish(state, NULL, 0, false);
+            finish_empty(state);
         return true;
     }
     answer->state = state;

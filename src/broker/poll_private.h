@@ -44,7 +44,7 @@ struct rb_poll_state {
     int64_t ends_ms;
     size_t max_bytes;
     bool effect_set, parked, had_since, more_fetched;
-    bool late;    /* its time is up, but something is just being read from the relay */
+    bool late;    /* its time is up, but something is just being learnt from the relay */
     size_t first; /* the entry that is read from the relay first: by chance, so that none is always last */
     struct rb_poll_fetch *fetch;
     struct rb_poll_fetched *fetched;
@@ -62,6 +62,9 @@ void rb_poll_proceed(struct rb_poll_state *state);
 
 /* poll_answer.c: answers if there is anything, or if `empty_too`. True: the state is gone. */
 bool rb_poll_try_answer(struct rb_poll_state *state, bool empty_too);
+
+/* Every topic's start is known: an empty answer promises what comes from now on (I2). */
+bool rb_poll_is_anchored(const struct rb_poll_state *state);
 
 /* poll_fetch.c: what is still to be read from the relay, or NULL. */
 struct rb_poll_entry *rb_poll_to_fetch(struct rb_poll_state *state);

@@ -152,7 +152,7 @@ static struct rb_session *make_session(struct rb_sessions *sessions, const struc
         return NULL;
     session->door = rb_span_dup(row->door);
     session->username = rb_span_dup(row->username);
-    if (!session->door || !session->username) {
+    if (!session->door || !session->username || rb_share_take(&sessions->share, row->uid, 1) != RB_OK) {
         free(session->door);
         free(session->username);
         free(session);
@@ -169,7 +169,6 @@ static struct rb_session *make_session(struct rb_sessions *sessions, const struc
     rb_list_init(&session->polls);
     rb_list_push(&sessions->all, &session->node);
     rb_map_add(&sessions->by_id, &session->by_id, rb_hash_bytes(sessions->seed, row->id));
-    sessions->count++;
     return session;
 }
 
@@ -180,21 +179,24 @@ static void free_session(struct rb_sessions *sessions, struct rb_session *sessio
         free_place(RB_CONTAINER(session->places.next, struct rb_place, node));
     rb_map_remove(&sessions->by_id, &session->by_id);
     rb_list_remove(&session->node);
-    sessions->count--;
+    rb_share_give(&sessions->share, session->uid, 1);
     free(session->door);
     free(session->username);
     free(session);
 }
 
 /* At the bound the session that was unused for longest goes, of those without a place: short-lived programs that only
- * post open one each, and nothing is lost with it. False: all have one. */
-static bool end_spare(struct rb_sessions *sessions)
+ * post open one each, and nothing is lost with it. At a user's own bound it is one of his. False: all have a place. */
+static bool make_room(struct rb_sessions *sessions, int64_t uid)
 {
+    enum rb_room room = rb_share_room(&sessions->share, uid, 1, 100);
+    if (room == RB_ROOM)
+        return true;
     struct rb_session *spare = NULL;
     RB_LIST_EACH (&sessions->all, node) {
         struct rb_session *session = RB_CONTAINER(node, struct rb_session, node);
         if (rb_list_empty(&session->places) && rb_list_empty(&session->polls) &&
-            (!spare || session->seen_ms < spare->seen_ms))
+            (room == RB_NO_ROOM || session->uid == uid) && (!spare || session->seen_ms < spare->seen_ms))
             spare = session;
     }
     if (spare)
@@ -206,7 +208,7 @@ enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *
                                struct rb_span username, struct rb_session **ret, struct rb_error *err)
 {
     rb_tick_lead(sessions->ports->tick);
-    if (sessions->count >= sessions->ports->config->sessions && !end_spare(sessions))
+    if (!make_room(sessions, uid))
         return rb_fail(err, RB_FULL, "There are too many sessions that read; unused ones end after a while.");
     unsigned char id[RB_SESSION_ID_BYTES];
     rb_random_fill(sessions->ports->random, id, sizeof id);
@@ -273,7 +275,7 @@ static void expire(struct rb_timer *timer)
     int64_t before = rb_clock_wall_ms(sessions->ports->clock) - sessions->ports->config->session_ms;
     int64_t unseen = rb_clock_now_ms(sessions->ports->clock) - UNSEEN_MS;
     if (sessions->to_look_at == 0)
-        sessions->to_look_at = sessions->count;
+        sessions->to_look_at = (unsigned)sessions->share.held;
     for (int i = 0; i < SLICE_SESSIONS && sessions->to_look_at > 0; i++) {
         struct rb_list *node = rb_list_pop(&sessions->all);
         sessions->to_look_at--;
@@ -371,6 +373,7 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
     sessions->inbox = inbox;
     sessions->outbox = outbox;
     rb_random_fill(ports->random, sessions->seed, sizeof sessions->seed);
+    rb_share_init(&sessions->share, ports->config->sessions, ports->config->user_percent);
     rb_list_init(&sessions->all);
     rb_list_init(&sessions->polls);
     rb_list_init(&sessions->fetches);
@@ -404,6 +407,7 @@ void rb_sessions_free(struct rb_sessions *sessions)
     rb_polls_drop(sessions);
     while (!rb_list_empty(&sessions->all))
         free_session(sessions, RB_CONTAINER(sessions->all.next, struct rb_session, node));
+    rb_share_free(&sessions->share);
     rb_map_clear(&sessions->by_id, NULL);
     rb_map_clear(&sessions->topic_places, free_topic_places);
     rb_batches_clear(sessions);

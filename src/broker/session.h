@@ -47,6 +47,7 @@ struct rb_poll {
     /* request; copied by start */
     struct rb_session *session; /* or NULL: an anonymous poller, without a place */
     struct rb_account *account;
+    int64_t uid;
     const struct rb_poll_topic *topics;
     size_t topic_count;
     int64_t timeout_ms;
@@ -57,13 +58,14 @@ struct rb_poll {
     bool (*has_room)(struct rb_poll *poll);
 
     /* `done` fires once, after the commit of what it stands on, never inside start. Items live until it returns.
-     * RB_UNAVAILABLE: the account has no login, or an id not here could not be read from the relay: see err. */
+     * RB_UNAVAILABLE: the account has no login, an id not here could not be read from the relay, or nothing came and
+     * a topic's start could not be learnt (I2): see err. */
     void (*done)(struct rb_poll *poll, enum rb_status status, const struct rb_error *err,
                  const struct rb_poll_item *items, size_t count, bool has_more);
     void *arg;
     void *state; /* private */
 };
-/* Not RB_OK (RB_INVALID; RB_UNAVAILABLE: no login; RB_NO_MEMORY): it has not begun, and `done` will not come. A topic
+/* Not RB_OK (RB_INVALID; RB_UNAVAILABLE: no login; RB_FULL: too many topics; RB_NO_MEMORY): it has not begun, and `done` will not come. A topic
  * that is named twice counts once. */
 enum rb_status rb_poll_start(struct rb_sessions *sessions, struct rb_poll *poll, struct rb_error *err);
 /* The caller has gone or the server stops: `done` will not come; nothing is confirmed by it. */

@@ -8,6 +8,7 @@
 #include "outbox.h"
 #include "session.h"
 #include "session_rows.h"
+#include "share.h"
 
 enum {
     RB_HANDED_MAX = 4, /* connections of a session whose last answer is remembered, a topic */
@@ -56,7 +57,8 @@ struct rb_sessions {
     struct rb_map by_id;
     struct rb_map topic_places; /* struct topic_places, by topic id */
     struct rb_list all, polls, fetches;
-    unsigned count, turn, to_look_at;
+    struct rb_share share; /* every session, by its user */
+    unsigned turn, to_look_at;
     struct rb_timer expiry;
     struct rb_account_watch account_watch;
     struct rb_batch *batches[RB_BATCHES_MAX];

@@ -2,13 +2,18 @@
 
 #include "list.h"
 #include "map.h"
+#include "share.h"
 #include "topic_rows.h"
+
+/* Unused for so long a topic is forgotten at the next start. */
+enum { UNUSED_MS = 24 * 3600 * 1000 };
 
 struct entry {
     struct rb_topic topic; /* first: handed out */
     struct rb_map_node by_id, by_name;
     struct rb_list node;
     bool has_row; /* false: made in a tick that failed, and not asked for again; then it has no id */
+    bool counted; /* in the share of its user */
 };
 
 struct rb_topics {
@@ -16,7 +21,8 @@ struct rb_topics {
     struct rb_topic_rows *rows;
     unsigned char seed[RB_MAP_SEED_BYTES];
     struct rb_map by_id, by_name;
-    struct rb_list all; /* in order of their making */
+    struct rb_list all;    /* in order of their making */
+    struct rb_share share; /* those with a row, by user */
 };
 
 static struct entry *entry_of(struct rb_topic *topic)
@@ -54,12 +60,13 @@ static struct entry *find_id(const struct rb_topics *topics, int64_t id)
 static void set_id(struct rb_topics *topics, struct entry *entry, int64_t id)
 {
     entry->topic.id = id;
+    entry->counted = rb_share_take(&topics->share, entry->topic.uid, 1) == RB_OK;
     rb_map_add(&topics->by_id, &entry->by_id, rb_hash_i64(id));
     entry->has_row = true;
 }
 
 /* Without id and row. */
-static struct entry *entry_new(struct rb_topics *topics, int64_t account, struct rb_span name)
+static struct entry *entry_new(struct rb_topics *topics, int64_t account, struct rb_span name, int64_t uid)
 {
     struct entry *entry = calloc(1, sizeof *entry);
     char *copy = rb_span_dup(name);
@@ -69,6 +76,7 @@ static struct entry *entry_new(struct rb_topics *topics, int64_t account, struct
         return NULL;
     }
     entry->topic.account = account;
+    entry->topic.uid = uid;
     entry->topic.name = copy;
     rb_map_add(&topics->by_name, &entry->by_name, name_hash(topics, account, name));
     rb_list_push(&topics->all, &entry->node);
@@ -109,7 +117,7 @@ static void load_row(void *arg, const struct rb_topic_row *row)
 {
     struct loading *loading = arg;
     struct entry *entry = find_id(loading->topics, row->id);
-    if (!entry && (entry = entry_new(loading->topics, row->account, row->name)))
+    if (!entry && (entry = entry_new(loading->topics, row->account, row->name, row->uid)))
         set_id(loading->topics, entry, row->id);
     if (!entry) {
         loading->status = RB_NO_MEMORY;
@@ -142,8 +150,11 @@ enum rb_status rb_topics_new(const struct rb_ports *ports, struct rb_topics **re
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     topics->ports = ports;
     rb_list_init(&topics->all);
+    rb_share_init(&topics->share, ports->config->topics, ports->config->user_percent);
     rb_random_fill(ports->random, topics->seed, sizeof topics->seed);
     enum rb_status status = rb_topic_rows_new(ports->store, &topics->rows, err);
+    if (status == RB_OK)
+        rb_topic_rows_forget(topics->rows, rb_clock_wall_ms(ports->clock) - UNUSED_MS);
     if (status == RB_OK && (status = load(topics)) != RB_OK)
         rb_fail(err, status, "The topics cannot be read from the database: %s.", rb_status_text(status));
     if (status != RB_OK) {
@@ -163,6 +174,7 @@ void rb_topics_free(struct rb_topics *topics)
         entry_free(RB_CONTAINER(node, struct entry, node));
     rb_map_clear(&topics->by_id, NULL);
     rb_map_clear(&topics->by_name, NULL);
+    rb_share_free(&topics->share);
     rb_topic_rows_free(topics->rows);
     free(topics);
 }
@@ -173,6 +185,9 @@ static void forget(struct rb_topics *topics, struct entry *entry)
     struct rb_topic *topic = &entry->topic;
     if (topic->id)
         rb_map_remove(&topics->by_id, &entry->by_id);
+    if (entry->counted)
+        rb_share_give(&topics->share, topic->uid, 1);
+    entry->counted = false;
     topic->id = 0;
     topic->posted = topic->following = false;
     set_text(&topic->cursor, (struct rb_span){0});
@@ -201,14 +216,42 @@ struct rb_topic *rb_topic_find(struct rb_topics *topics, int64_t account, struct
     return entry && entry->has_row ? &entry->topic : NULL;
 }
 
-struct rb_topic *rb_topic_get(struct rb_topics *topics, int64_t account, struct rb_span name)
+enum rb_status rb_topics_room(const struct rb_topics *topics, int64_t uid, int64_t count, struct rb_error *err)
+{
+    switch (rb_share_room(&topics->share, uid, count, 100)) {
+    case RB_NO_ROOM_FOR_USER:
+        return rb_fail(err, RB_FULL,
+                       "This user has named too many topics here. Use fewer; those that nobody uses are "
+                       "forgotten at the broker's next start.");
+    case RB_NO_ROOM:
+        return rb_fail(err, RB_FULL,
+                       "There are too many topics here. Use fewer; those that nobody uses are forgotten "
+                       "at the broker's next start.");
+    case RB_ROOM:
+        break;
+    }
+    return RB_OK;
+}
+
+enum rb_status rb_topic_get(struct rb_topics *topics, int64_t account, struct rb_span name, int64_t uid,
+                            struct rb_topic **ret, struct rb_error *err)
 {
     struct entry *entry = find(topics, account, name);
+    if (!entry || !entry->has_row) {
+        enum rb_status status = rb_topics_room(topics, uid, 1, err);
+        if (status != RB_OK)
+            return status;
+    }
     if (!entry)
-        entry = entry_new(topics, account, name);
-    if (entry && !entry->has_row)
+        entry = entry_new(topics, account, name, uid);
+    if (!entry)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
+    if (!entry->has_row) {
+        entry->topic.uid = uid;
         rb_topic_save(topics, &entry->topic);
-    return entry ? &entry->topic : NULL;
+    }
+    *ret = &entry->topic;
+    return RB_OK;
 }
 
 struct rb_topic *rb_topic_by_id(struct rb_topics *topics, int64_t id)
@@ -237,6 +280,7 @@ void rb_topic_save(struct rb_topics *topics, struct rb_topic *topic)
     struct rb_topic_row row = {
         .id = topic->id,
         .account = topic->account,
+        .uid = topic->uid,
         .name = rb_span_of(topic->name),
         .posted = topic->posted,
         .following = topic->following,

@@ -10,6 +10,7 @@ struct rb_account;
 
 struct rb_topic {
     int64_t id, account;
+    int64_t uid; /* of the first to name it: it counts as his (D6) */
     char *name;
     bool posted;        /* a post to it was accepted (O7) */
     bool following;     /* the inbox reads it */
@@ -26,8 +27,12 @@ void rb_topics_free(struct rb_topics *topics);
 enum rb_status rb_topics_reload(struct rb_topics *topics);
 
 struct rb_topic *rb_topic_find(struct rb_topics *topics, int64_t account, struct rb_span name);
-/* Finds or makes it (a row in this tick). NULL: out of memory. The name was checked with rb_topic_name_valid. */
-struct rb_topic *rb_topic_get(struct rb_topics *topics, int64_t account, struct rb_span name);
+/* Finds or makes it (a row in this tick) for that user. RB_FULL: the bounds are reached; RB_NO_MEMORY. The name was
+ * checked with rb_topic_name_valid. */
+enum rb_status rb_topic_get(struct rb_topics *topics, int64_t account, struct rb_span name, int64_t uid,
+                            struct rb_topic **ret, struct rb_error *err);
+/* Whether the user may name so many new ones now: RB_OK or RB_FULL. */
+enum rb_status rb_topics_room(const struct rb_topics *topics, int64_t uid, int64_t count, struct rb_error *err);
 struct rb_topic *rb_topic_by_id(struct rb_topics *topics, int64_t id);
 struct rb_topic *rb_topic_next(struct rb_topics *topics, const struct rb_topic *after); /* NULL: the first */
 /* Writes the row as it stands in memory. */

@@ -22,8 +22,8 @@ struct rb_config {
     char *state, *keys; /* NULL: not said */
     char **listen;      /* NULL-terminated, of the default door; empty: no default door; NULL: not said */
     int64_t log_level;  /* enum rb_log_level */
-    int64_t connections, parked_polls, sessions, body_bytes, header_bytes, arrive_seconds;
-    int64_t outbox_rows, outbox_bytes, key_hours;
+    int64_t connections, parked_polls, sessions, topics, user_percent, body_bytes, header_bytes, arrive_seconds;
+    int64_t outbox_rows, outbox_bytes, outbox_keys, key_hours;
     int64_t retention_hours, inbox_bytes;
     int64_t retry_after_end_seconds, unknown_wait_seconds, posts_per_minute, refreshes_per_minute, logins_per_minute,
         poll_timeout_seconds;

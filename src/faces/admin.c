@@ -24,26 +24,32 @@ static void fields_free(struct fields *fields)
         rb_str_free(strs[i]);
 }
 
-static bool read_string(struct rb_json_value value, struct rb_str *out)
+static enum rb_status read_string(struct rb_json_value value, struct rb_str *out)
 {
-    return value.kind == RB_JSON_STRING && rb_json_string(value, out) == RB_OK && !rb_str_failed(out) &&
-           (out->len == 0 || !memchr(out->at, 0, out->len));
+    enum rb_status status = rb_json_string(value, out);
+    return status == RB_OK && out->len && memchr(out->at, 0, out->len) ? RB_INVALID : status;
 }
 
-static bool read_bool(struct rb_json_value value, bool *out)
+static enum rb_status read_bool(struct rb_json_value value, bool *out)
 {
     *out = value.kind == RB_JSON_TRUE;
-    return value.kind == RB_JSON_TRUE || value.kind == RB_JSON_FALSE;
+    return value.kind == RB_JSON_TRUE || value.kind == RB_JSON_FALSE ? RB_OK : RB_INVALID;
+}
+
+static void answer_no_memory(struct rb_http_request *request)
+{
+    rb_http_answer_problem(request, 503, "failed", RB_MEMORY_IS_SHORT);
 }
 
 /* False: it was answered. */
 static bool fields_read(struct rb_http_request *request, struct fields *ret)
 {
     struct rb_json_value body, key, value;
-    bool good =
+    bool object =
         rb_json_check(rb_http_body(request), BODY_LEVELS, &body, NULL) == RB_JSON_FINE && body.kind == RB_JSON_OBJECT;
-    struct rb_json_walk walk = good ? rb_json_walk(body) : (struct rb_json_walk){0};
-    while (good && rb_json_next(&walk, &key, &value)) {
+    enum rb_status status = object ? RB_OK : RB_INVALID;
+    struct rb_json_walk walk = object ? rb_json_walk(body) : (struct rb_json_walk){0};
+    while (status == RB_OK && rb_json_next(&walk, &key, &value)) {
         struct rb_str *str = rb_json_is(key, "relay_url")       ? &ret->relay_url
                              : rb_json_is(key, "ca_file")       ? &ret->ca_file
                              : rb_json_is(key, "username")      ? &ret->username
@@ -55,12 +61,14 @@ static bool fields_read(struct rb_http_request *request, struct fields *ret)
                                                       : NULL;
         if (value.kind == RB_JSON_NULL)
             continue;
-        good = str ? read_string(value, str) : flag ? read_bool(value, flag) : false;
+        status = str ? read_string(value, str) : flag ? read_bool(value, flag) : RB_INVALID;
     }
-    if (!good)
+    if (status == RB_NO_MEMORY)
+        answer_no_memory(request);
+    else if (status != RB_OK)
         rb_http_answer_problem(request, 422, "invalid",
                                "The body must be an object of the strings and booleans that this call takes.");
-    return good;
+    return status == RB_OK;
 }
 
 static int http_status(enum rb_status status)
@@ -133,8 +141,12 @@ static void start_login(struct rb_face_context *context, struct rb_http_request 
         .hold = import,
         .replace = fields->replace,
     };
-    struct rb_error err = {.text = "There is not enough memory now. Try again."};
-    if (!name || !login.relay_url || (import ? !login.refresh_token.len : !login.username || !login.password.len)) {
+    struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
+    if (!name) {
+        answer_no_memory(request);
+        return;
+    }
+    if (!login.relay_url || (import ? !login.refresh_token.len : !login.username || !login.password.len)) {
         rb_http_answer_problem(request, 422, "invalid",
                                import ? "An import needs relay_url and refresh_token."
                                       : "A login needs relay_url, username and password.");
@@ -209,7 +221,7 @@ static void release(struct rb_http_request *request, void *face)
     struct rb_account *account = fields_read(request, &fields) ? path_account(context, request) : NULL;
     if (account) {
         struct released *released = calloc(1, sizeof *released);
-        struct rb_error err = {.text = "There is not enough memory now. Try again."};
+        struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
         rb_tick_lead(context->tick);
         enum rb_status status =
             released ? rb_account_release(account, rb_str_span(&fields.refresh_token), &err) : RB_NO_MEMORY;

@@ -104,9 +104,9 @@ static bool refuse_issues(struct rb_http_request *request, struct rb_wire_issues
         return false;
     const char *sentence = json_string_value(json_object_get(json_array_get(issues->list, 0), "msg"));
     if (issues->no_memory)
-        rb_http_answer_problem(request, 503, "busy", "There is not enough memory now. Try again.");
+        rb_http_answer_problem(request, 503, "busy", RB_MEMORY_IS_SHORT);
     else
-        rb_http_answer_problem(request, 422, "invalid", sentence ? sentence : "The body is not a message.");
+        rb_http_answer_problem(request, 422, "invalid", sentence);
     json_decref(issues->list);
     issues->list = NULL;
     return true;
@@ -173,8 +173,9 @@ static void view_post(struct rb_http_request *request, void *face)
     else if (account && rb_door_serves(door, account))
         rb_http_answer_json(request, 200, post_json(&view));
     else
-        rb_http_answer_problem(request, 404, "not_found",
-                               "There is no such post; ended ones are forgotten a day after their end.");
+        rb_http_answer_problem(
+            request, 404, "not_found",
+            "There is no such post here; ended ones are forgotten after key_hours (default: a day).");
 }
 
 static void status(struct rb_http_request *request, void *face)

@@ -10,6 +10,9 @@
 #include "router.h"
 #include "server.h"
 
+/* What a caller hears, by whatever face, where an allocation failed. */
+#define RB_MEMORY_IS_SHORT "There is not enough memory now. Try again."
+
 struct rb_face_context {
     struct rb_broker *broker;
     struct rb_tick *tick;

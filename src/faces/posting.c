@@ -83,7 +83,7 @@ void rb_posting_start(struct rb_face_context *context, struct rb_http_request *r
         return;
     }
     struct posting *posting = calloc(1, sizeof *posting);
-    struct rb_error err = {.text = "There is not enough memory now. Try again."};
+    struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
     enum rb_status status = RB_NO_MEMORY;
     int64_t id = 0;
     bool repeated;

@@ -113,7 +113,7 @@ void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_reques
     struct reply *reply = rb_str_failed(body) ? NULL : calloc(1, sizeof *reply);
     if (!reply) {
         rb_str_free(body);
-        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
+        rb_wire_no_memory(request);
         return;
     }
     reply->effect.run = release_reply;
@@ -144,11 +144,13 @@ void rb_wire_pass_answer(void *arg, const struct rb_answer *answer)
                        empty ? (struct rb_span){0} : answer->body);
         return;
     }
+    bool reached = answer->problem != RB_PROBLEM_UNREACHABLE;
     /* A 503 that is not the relay's: there was no token to ask it with. */
-    bool not_asked = answer->problem == RB_PROBLEM_UNREACHABLE && answer->status == 503;
-    const char *problem = not_asked ? "" : rb_problem_text(answer->problem);
+    bool no_token = !reached && answer->status == 503;
+    const char *problem = no_token ? "" : rb_problem_text(answer->problem);
     char sentence[450];
-    snprintf(sentence, sizeof sentence, "The relay could not be asked: %s%s%s.%s", problem,
-             *problem && answer->detail[0] ? ": " : "", answer->detail, not_asked ? "" : advice(request, answer));
+    snprintf(sentence, sizeof sentence, "%s: %s%s%s.%s",
+             reached ? "The relay gave no answer to pass on" : "The relay could not be asked", problem,
+             *problem && answer->detail[0] ? ": " : "", answer->detail, no_token ? "" : advice(request, answer));
     rb_wire_unavailable(request, 503, sentence, 1);
 }

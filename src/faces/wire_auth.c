@@ -131,7 +131,7 @@ void rb_wire_me(struct rb_http_request *request, void *face)
     if (!rb_wire_caller(face, request, &account, &session))
         return;
     if (rb_account_me(account, RB_WIRE_CALL_WAIT_MS, pass_me_on, request) != RB_OK)
-        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
+        rb_wire_no_memory(request);
 }
 
 void rb_wire_sessions(struct rb_http_request *request, void *face)
@@ -141,5 +141,5 @@ void rb_wire_sessions(struct rb_http_request *request, void *face)
     if (!rb_wire_caller(face, request, &account, &session))
         return;
     if (rb_account_sessions(account, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
-        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
+        rb_wire_no_memory(request);
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "face.h"
+
 enum { BODY_DEPTH_MAX = 900, SHOWN_INPUT_MAX = 256 };
 
 void rb_wire_detail(struct rb_http_request *request, int status, const char *sentence)
@@ -36,6 +38,11 @@ void rb_wire_unavailable(struct rb_http_request *request, int status, const char
     rb_http_answer_json(request, status, json_pack("{ss ss}", "error", error_word(status), "message", sentence));
 }
 
+void rb_wire_no_memory(struct rb_http_request *request)
+{
+    rb_wire_unavailable(request, 503, RB_MEMORY_IS_SHORT, 1);
+}
+
 void rb_wire_problem(struct rb_http_request *request, int status, const char *word, const char *sentence)
 {
     if (strcmp(word, "media_type") == 0) {
@@ -43,7 +50,7 @@ void rb_wire_problem(struct rb_http_request *request, int status, const char *wo
         rb_wire_issue(&issues, "model_attributes_type", "body", sentence, NULL);
         rb_wire_refuse(request, &issues);
     } else if (status == 413 || status >= 500) {
-        rb_wire_unavailable(request, status, sentence, status == 503 ? 1 : 0);
+        rb_wire_unavailable(request, status, sentence, 0); /* who refuses has said when to come again */
     } else {
         rb_wire_detail(request, status, sentence);
     }
@@ -86,7 +93,7 @@ bool rb_wire_refuse(struct rb_http_request *request, struct rb_wire_issues *issu
     issues->list = NULL;
     if (issues->no_memory) {
         json_decref(list);
-        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 5);
+        rb_wire_no_memory(request);
         return true;
     }
     if (!list)

@@ -10,6 +10,8 @@
 void rb_wire_detail(struct rb_http_request *request, int status, const char *sentence);
 /* 5xx: {"error": word, "message": sentence}, with Retry-After in seconds unless 0. */
 void rb_wire_unavailable(struct rb_http_request *request, int status, const char *sentence, int retry_after_s);
+/* 503: the caller may try again. */
+void rb_wire_no_memory(struct rb_http_request *request);
 /* For rb_face.problem. */
 void rb_wire_problem(struct rb_http_request *request, int status, const char *word, const char *sentence);
 

@@ -183,29 +183,35 @@ static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues
     return count;
 }
 
+static struct rb_post post_of(const struct rb_http_request *request, struct rb_account *account,
+                              const struct rb_message_body *message, struct rb_span key)
+{
+    const struct rb_door *door = rb_http_door(request);
+    return (struct rb_post){
+        .account = account,
+        .topic = rb_str_span(&message->topic),
+        .payload = message->payload,
+        .metadata = message->metadata,
+        .ttl_s = message->ttl_s,
+        .key = key,
+        .whole = rb_http_body(request),
+        .door = door->name,
+        .uid = rb_http_peer(request)->uid,
+    };
+}
+
 /* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds,
  * doors, keys) is checked for all before the first is added. */
 static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bulk, struct rb_account *account,
                                const struct rb_message_body *messages, struct rb_error *err)
 {
-    const struct rb_door *door = rb_http_door(request);
     struct rb_span key = rb_http_header(request, "Idempotency-Key");
     rb_tick_lead(bulk->context->tick);
     for (size_t i = 0; i < bulk->count; i++) {
         RB_CLEANUP_STR struct rb_str row_key = RB_STR_INIT;
         if (key.len)
             rb_str_addf(&row_key, "%.*s\n%zu", (int)key.len, key.at, i);
-        struct rb_post post = {
-            .account = account,
-            .topic = rb_str_span(&messages[i].topic),
-            .payload = messages[i].payload,
-            .metadata = messages[i].metadata,
-            .ttl_s = messages[i].ttl_s,
-            .key = rb_str_span(&row_key),
-            .whole = rb_http_body(request),
-            .door = door->name,
-            .uid = rb_http_peer(request)->uid,
-        };
+        struct rb_post post = post_of(request, account, &messages[i], rb_str_span(&row_key));
         bool repeated;
         enum rb_status status = rb_outbox_add(bulk->context->broker->outbox, &post, &bulk->ids[i], &repeated, err);
         if (status != RB_OK)
@@ -219,7 +225,6 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
 {
     const struct rb_door *door = rb_http_door(request);
     struct rb_outbox *outbox = context->broker->outbox;
-    bool has_room = true;
     for (size_t i = 0; i < count; i++)
         if (!rb_door_may_post(door, rb_str_span(&messages[i].topic))) {
             rb_wire_detail(request, 403, "This door does not allow posts to one of these topics.");
@@ -229,15 +234,16 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
         refuse_post(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
     }
-    for (size_t i = 0; i < count; i++)
-        has_room &= rb_outbox_has_room(outbox, rb_account_id(account), rb_str_span(&messages[i].topic), (int64_t)count,
-                                       (int64_t)bytes);
-    if (!has_room) {
-        rb_wire_unavailable(request, 503, "The outbox is full; nothing was stored. Try again later.", 5);
-        return;
+    for (size_t i = 0; i < count; i++) {
+        struct rb_post like = post_of(request, account, &messages[i], rb_http_header(request, "Idempotency-Key"));
+        struct rb_error full;
+        if (rb_outbox_room(outbox, &like, (int64_t)count, (int64_t)bytes, &full) != RB_OK) {
+            rb_wire_unavailable(request, 503, full.text, 5);
+            return;
+        }
     }
     struct bulk *bulk = calloc(1, sizeof *bulk);
-    struct rb_error err = {.text = "There is not enough memory now. Try again."};
+    struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
     enum rb_status status = RB_NO_MEMORY;
     if (bulk) {
         bulk->context = context;
@@ -263,7 +269,7 @@ void rb_wire_bulk(struct rb_http_request *request, void *face)
         return;
     struct rb_message_body *messages = calloc(BULK_MAX, sizeof *messages);
     if (!messages) {
-        rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
+        rb_wire_no_memory(request);
         return;
     }
     struct rb_wire_issues issues = {.show_input = true};

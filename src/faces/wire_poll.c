@@ -158,7 +158,7 @@ static void on_done(struct rb_poll *poll, enum rb_status status, const struct rb
     }
     rb_str_addf(&body, "],\"has_more\":%s}", has_more ? "true" : "false");
     if (rb_str_failed(&body))
-        rb_wire_unavailable(parked->request, 503, "There is not enough memory now. Try again.", 1);
+        rb_wire_no_memory(parked->request);
     else
         rb_http_answer_str(parked->request, 200, "application/json", &body);
     rb_str_free(&body);
@@ -192,7 +192,7 @@ static void start(struct rb_face_context *context, struct rb_http_request *reque
         }
     }
     struct parked *parked = calloc(1, sizeof *parked);
-    struct rb_error err = {.text = "There is not enough memory now. Try again."};
+    struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
     enum rb_status status = RB_NO_MEMORY;
     if (parked) {
         parked->request = request;
@@ -200,6 +200,7 @@ static void start(struct rb_face_context *context, struct rb_http_request *reque
         parked->poll = (struct rb_poll){
             .session = session,
             .account = account,
+            .uid = rb_http_peer(request)->uid,
             .topics = topics,
             .topic_count = body->count,
             .timeout_ms = body->timeout_s * 1000,

@@ -8,18 +8,13 @@
 
 enum { DESCRIPTION_MAX = 500, PAGE_DEFAULT = 10, PAGE_MAX = 100 };
 
-static void no_memory(struct rb_http_request *request)
-{
-    rb_wire_unavailable(request, 503, "There is not enough memory now. Try again.", 1);
-}
-
 static void ask(struct rb_face_context *context, struct rb_http_request *request, const struct rb_topic_request *call)
 {
     struct rb_account *account;
     struct rb_session *session;
     if (rb_wire_caller(context, request, &account, &session) &&
         rb_account_topic(account, call, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
-        no_memory(request);
+        rb_wire_no_memory(request);
 }
 
 /* The name in the path. The relay knows no other names than valid ones: 404, as it says for one it has not. */
@@ -184,7 +179,7 @@ static void answer_page(void *arg, const struct rb_answer *answer, const struct 
         add_quoted_or_null(&body, next_cursor);
         rb_str_add(&body, "}");
         if (rb_str_failed(&body))
-            no_memory(page->request);
+            rb_wire_no_memory(page->request);
         else
             rb_http_answer_str(page->request, 200, "application/json", &body);
         rb_str_free(&body);
@@ -246,7 +241,7 @@ void rb_wire_topic_messages(struct rb_http_request *request, void *face)
     }
     struct page *page = calloc(1, sizeof *page);
     if (!page) {
-        no_memory(request);
+        rb_wire_no_memory(request);
         return;
     }
     page->request = request;
@@ -255,7 +250,7 @@ void rb_wire_topic_messages(struct rb_http_request *request, void *face)
         if (rb_account_page(account, topic, page->descending, page->limit, cursor, RB_WIRE_CALL_WAIT_MS, answer_page,
                             page) == RB_OK)
             return;
-        no_memory(request);
+        rb_wire_no_memory(request);
     }
     rb_str_free(&page->cursor);
     free(page);

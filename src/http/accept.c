@@ -11,6 +11,20 @@ enum { ACCEPTS_A_TURN = 64, NO_DESCRIPTORS_WAIT_MS = 100 };
 /* For rb_http_peer.connection, which must not come twice in the process: not even from two servers. */
 static uint64_t last_connection;
 
+/* False: its user holds as many connections as one may, or there is no memory to count it. */
+static bool count(const struct rb_http_connection *connection)
+{
+    struct rb_share *share = &connection->server->connections;
+    int64_t uid = connection->peer.uid;
+    return rb_share_room(share, uid, 1, 100) != RB_NO_ROOM_FOR_USER && rb_share_take(share, uid, 1) == RB_OK;
+}
+
+static void forget(struct rb_http_connection *connection)
+{
+    rb_share_give(&connection->server->connections, connection->peer.uid, 1);
+    free(connection);
+}
+
 static void let_in(struct rb_http_entry *entry, int fd, const struct sockaddr_storage *address, socklen_t len)
 {
     struct rb_http_server *server = entry->server;
@@ -25,6 +39,13 @@ static void let_in(struct rb_http_entry *entry, int fd, const struct sockaddr_st
     connection->fd = fd;
     connection->peer = (struct rb_http_peer){(uid_t)-1, (gid_t)-1, ++last_connection};
     connection->uid_known = rb_peer_of(server->netlink_fd, fd, &connection->peer.uid, &connection->peer.gid);
+    if (!count(connection)) {
+        server->stats.refused++;
+        rb_answer_bare(fd, 503);
+        close(fd);
+        free(connection);
+        return;
+    }
     const struct rb_http_listener *listener = &entry->listener;
     connection->admitted =
         connection->uid_known && (!listener->admits || listener->admits(listener->door, connection->peer.uid));
@@ -32,7 +53,7 @@ static void let_in(struct rb_http_entry *entry, int fd, const struct sockaddr_st
     enum MHD_Result added = MHD_add_connection(server->daemon, fd, (const struct sockaddr *)address, len);
     /* It closes the socket on failure, and if it had come to know the connection, that is freed already. */
     if (added != MHD_YES && server->accepting && !connection->mhd)
-        free(connection);
+        forget(connection);
     server->accepting = NULL;
 }
 
@@ -55,7 +76,7 @@ void rb_accept_on_connection(void *arg, struct MHD_Connection *mhd, void **conte
     server->stats.connections--;
     rb_exchange_on_closed(connection);
     rb_deadline_stop(connection);
-    free(connection);
+    forget(connection);
     *context = NULL;
 }
 

@@ -34,9 +34,13 @@ static bool next_header(const struct rb_http_request *request, const char **ret_
 
 void rb_answer_release(struct rb_http_request *request)
 {
-    request->connection->server->stats.buffered_body_bytes -= request->body.len;
+    struct rb_http_connection *connection = request->connection;
+    connection->server->stats.buffered_body_bytes -= request->body.len;
     rb_str_free(&request->body);
     rb_str_free(&request->headers);
+    if (request->waits)
+        rb_share_give(&connection->server->waiting, connection->peer.uid, 1);
+    request->waits = false;
 }
 
 void rb_answer_taken(struct rb_http_request *request)

@@ -81,7 +81,9 @@ static enum MHD_Result refuse_by_hand(struct rb_http_request *request, struct rb
 
 static const struct rb_verdict too_large = {413, "too_large", "The body is too large."};
 static const struct rb_verdict too_many_bytes = {503, "busy", "Too many bytes of requests are held at this moment."};
-static const struct rb_verdict too_many_parked = {503, "busy", "Too many requests are waiting at this moment."};
+static const struct rb_verdict too_many_waiting = {503, "busy", "Too many requests are waiting at this moment."};
+static const struct rb_verdict too_many_of_user = {503, "busy",
+                                                   "Too many requests of this user are waiting at this moment."};
 static const struct rb_verdict stopping = {503, "busy", "The broker is stopping."};
 static const struct rb_verdict head_too_large = {431, "too_large", "The head of the request is too large."};
 
@@ -169,6 +171,18 @@ static void park(struct rb_http_request *request)
     MHD_suspend_connection(request->connection->mhd);
 }
 
+/* D6: those that may wait long are bounded, also by user. */
+static struct rb_verdict count_waiting(struct rb_http_request *request)
+{
+    struct rb_share *waiting = &request->connection->server->waiting;
+    int64_t uid = request->connection->peer.uid;
+    enum rb_room room = rb_share_room(waiting, uid, 1, 100);
+    if (room != RB_ROOM)
+        return room == RB_NO_ROOM ? too_many_waiting : too_many_of_user;
+    request->waits = rb_share_take(waiting, uid, 1) == RB_OK;
+    return request->waits ? RB_PASS : too_many_waiting;
+}
+
 static enum MHD_Result on_whole(struct rb_http_request *request)
 {
     struct rb_http_server *server = request->connection->server;
@@ -179,8 +193,8 @@ static enum MHD_Result on_whole(struct rb_http_request *request)
         verdict = rb_guard_media_type(request, request->body.len > 0);
     if (!verdict.status && server->draining)
         verdict = stopping;
-    if (!verdict.status && request->route->waits && server->stats.parked >= server->limits.parked)
-        verdict = too_many_parked;
+    if (!verdict.status && request->route->waits)
+        verdict = count_waiting(request);
     if (verdict.status)
         return refuse_now(request, verdict);
     request->stage = RB_HANDED;

@@ -15,6 +15,7 @@
 #include "list.h"
 #include "router.h"
 #include "server.h"
+#include "share.h"
 
 enum { RB_ROUTE_PARAMS = 4 };
 
@@ -76,6 +77,7 @@ struct rb_http_request {
     bool chunked;
     bool by_hand; /* the library takes no answer now: it is written to the socket directly */
     bool gone_told;
+    bool waits; /* counted in the server's `waiting` */
     uint32_t path_len, uri_len;
     /* Behind the raw URI, as many bytes for decoded parts: a part is decoded to the offset that it has in the URI, so
      * that asking twice costs no memory. */
@@ -87,6 +89,7 @@ struct rb_http_server {
     struct rb_loop *loop;
     struct rb_http_limits limits;
     struct rb_http_stats stats;
+    struct rb_share connections, waiting; /* by user (D6) */
     struct MHD_Daemon *daemon;
     uv_poll_t daemon_poll, watch_poll;
     int watch_fd, netlink_fd;
@@ -134,7 +137,7 @@ void rb_deadline_stop(struct rb_http_connection *connection);
 void rb_deadline_on_timer(struct rb_timer *timer);
 
 /* --- answer.c --- */
-/* Forgets what the answer needs no more: body and headers. */
+/* Forgets what the answer needs no more: body and headers, and its part of what may wait. */
 void rb_answer_release(struct rb_http_request *request);
 /* The answer was sent, or its connection has ended. */
 void rb_answer_taken(struct rb_http_request *request);

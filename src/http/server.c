@@ -127,6 +127,8 @@ static void on_closed(uv_handle_t *handle)
         return;
     for (struct rb_list *node; (node = rb_list_pop(&server->entries));)
         free(RB_CONTAINER(node, struct rb_http_entry, node));
+    rb_share_free(&server->connections);
+    rb_share_free(&server->waiting);
     free(server);
 }
 
@@ -156,6 +158,8 @@ enum rb_status rb_http_server_new(struct rb_loop *loop, const struct rb_http_lim
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory for the HTTP server.");
     server->loop = loop;
     server->limits = *limits;
+    rb_share_init(&server->connections, limits->connections, limits->user_percent);
+    rb_share_init(&server->waiting, limits->parked, limits->user_percent);
     server->now_ms = rb_clock_now_ms(rb_loop_clock(loop));
     struct rb_list *lists[] = {&server->entries, &server->arriving, &server->settling, &server->idle,
                                &server->fresh,   &server->parked,   &server->answered};

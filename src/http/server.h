@@ -12,17 +12,18 @@
 #include "router.h"
 
 struct rb_http_limits {
-    size_t body_bytes;          /* default 1048576; above: 413 */
-    size_t header_bytes;        /* default 8192 */
-    unsigned connections;       /* default 12000 */
-    unsigned parked;            /* unanswered requests at once, default 10000: above, 503 with Retry-After */
+    size_t body_bytes;    /* default 1048576; above: 413 */
+    size_t header_bytes;  /* default 8192 */
+    unsigned connections; /* default 15000 */
+    unsigned parked;      /* requests at once that wait for an answer, default 12500: above, 503 with Retry-After */
+    int user_percent;     /* of these two: what one user may hold; default 80 (D6) */
     size_t buffered_body_bytes; /* of all requests together, default 256 MiB: above, 503 with Retry-After */
     int64_t arrive_ms;          /* for a request to arrive, from its first byte; default 10000 */
     int64_t idle_ms;            /* a connection without a request; default 75000 */
     size_t answer_bytes;        /* of answers that callers have not taken yet; default 256 MiB */
 };
 #define RB_HTTP_LIMITS_DEFAULT \
-    ((struct rb_http_limits){1048576, 8192, 12000, 10000, (size_t)256 << 20, 10000, 75000, (size_t)256 << 20})
+    ((struct rb_http_limits){1048576, 8192, 15000, 12500, 80, (size_t)256 << 20, 10000, 75000, (size_t)256 << 20})
 
 struct rb_http_server;
 

@@ -7,13 +7,13 @@ struct rb_post_rows {
 
 #define COLUMNS                                                                                               \
     "id, topic, state, at, ended, expires, ttl, bytes, key, digest, stamp, batch, attempts, maybe_duplicate," \
-    " message_id, timestamp, detail, status"
+    " message_id, timestamp, detail, status, uid"
 
 enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **ret, struct rb_error *err)
 {
     static const struct rb_statement statements[] = {
-        {RB_ROWS_AT(ret, insert), "INSERT INTO post(id, topic, state, at, expires, ttl, bytes, key, digest, stamp)"
-                                  " VALUES(?1, ?2, ?3, ?4, nullif(?5, 0), nullif(?6, 0), ?7, ?8, ?9, ?10)"},
+        {RB_ROWS_AT(ret, insert), "INSERT INTO post(id, topic, state, at, expires, ttl, bytes, key, digest, stamp, uid)"
+                                  " VALUES(?1, ?2, ?3, ?4, nullif(?5, 0), nullif(?6, 0), ?7, ?8, ?9, ?10, ?11)"},
         {RB_ROWS_AT(ret, insert_body), "INSERT INTO post_body(id, metadata, payload) VALUES(?1, ?2, ?3)"},
         {RB_ROWS_AT(ret, update),
          "UPDATE post SET state = ?2, batch = nullif(?3, 0), attempts = ?4, maybe_duplicate = ?5 WHERE id = ?1"},
@@ -24,7 +24,7 @@ enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **re
         {RB_ROWS_AT(ret, get), "SELECT " COLUMNS " FROM post WHERE id = ?1"},
         {RB_ROWS_AT(ret, body), "SELECT metadata, payload FROM post_body WHERE id = ?1"},
         {RB_ROWS_AT(ret, open), "SELECT " COLUMNS " FROM post WHERE state < 3 ORDER BY topic, id"},
-        {RB_ROWS_AT(ret, keys), "SELECT id, key FROM post WHERE key IS NOT NULL"},
+        {RB_ROWS_AT(ret, keys), "SELECT id, key, uid FROM post WHERE key IS NOT NULL"},
         {RB_ROWS_AT(ret, after), "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
     };
     return RB_ROWS_NEW(store, statements, ret, err);
@@ -49,6 +49,7 @@ void rb_post_rows_insert(struct rb_post_rows *rows, const struct rb_post_row *ro
     rb_bind_blob(s, 8, row->key);
     rb_bind_blob(s, 9, row->digest);
     rb_bind_blob(s, 10, row->stamp);
+    sqlite3_bind_int64(s, 11, row->uid);
     rb_store_write(rows->store, s);
     s = rows->insert_body;
     sqlite3_bind_int64(s, 1, row->id);
@@ -110,6 +111,7 @@ static void read_row(sqlite3_stmt *s, rb_post_each each, void *arg)
         .timestamp = rb_column_text(s, 15),
         .detail = rb_column_text(s, 16),
         .status = sqlite3_column_int(s, 17),
+        .uid = sqlite3_column_int64(s, 18),
     };
     each(arg, &row);
 }
@@ -144,7 +146,9 @@ void rb_post_rows_open(struct rb_post_rows *rows, rb_post_each each, void *arg)
 void rb_post_rows_keys(struct rb_post_rows *rows, rb_post_each each, void *arg)
 {
     while (rb_store_row(rows->store, rows->keys)) {
-        struct rb_post_row row = {.id = sqlite3_column_int64(rows->keys, 0), .key = rb_column_blob(rows->keys, 1)};
+        struct rb_post_row row = {.id = sqlite3_column_int64(rows->keys, 0),
+                                  .key = rb_column_blob(rows->keys, 1),
+                                  .uid = sqlite3_column_int64(rows->keys, 2)};
         each(arg, &row);
     }
 }

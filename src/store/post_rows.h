@@ -7,6 +7,7 @@
 
 struct rb_post_row {
     int64_t id, topic;
+    int64_t uid; /* of the caller */
     int state;
     int64_t at, ended, expires; /* wall ms, 0: none */
     int64_t ttl, bytes;         /* ttl 0: none */
@@ -44,7 +45,7 @@ bool rb_post_rows_body(struct rb_post_rows *rows, int64_t id,
                        void (*each)(void *arg, struct rb_span metadata, struct rb_span payload), void *arg);
 /* Open rows, by topic, then id. */
 void rb_post_rows_open(struct rb_post_rows *rows, rb_post_each each, void *arg);
-/* Rows with a key: id and key alone are set. */
+/* Rows with a key: id, key and uid alone are set. */
 void rb_post_rows_keys(struct rb_post_rows *rows, rb_post_each each, void *arg);
 /* Up to `limit` rows with larger ids than `after`, by id. */
 void rb_post_rows_after(struct rb_post_rows *rows, int64_t after, int limit, rb_post_each each, void *arg);

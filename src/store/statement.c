@@ -12,6 +12,8 @@ enum rb_status rb_store_prepare(struct rb_store *store, const char *sql, sqlite3
     int result = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
     if (result == SQLITE_OK && !statement)
         result = SQLITE_ERROR;
+    if ((result & 0xff) == SQLITE_NOMEM)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (result != SQLITE_OK)
         return rb_fail(err, rb_sql_status(store->db, result),
                        "The database does not have what this program needs: %s; restore a backup.",

@@ -118,7 +118,8 @@ void rb_tick_retry(struct rb_tick *tick)
 static void note_commit(struct rb_tick *tick, enum rb_status status)
 {
     if (status != RB_OK) {
-        if (tick->failures++ == 0)
+        /* After RB_IO nothing of it is known: the engine says so, and ends. */
+        if (tick->failures++ == 0 && status != RB_IO)
             rb_log(RB_LOG_ERROR, "store",
                    "a commit failed (%s): its requests were refused, what the relay said is kept",
                    rb_status_text(status));

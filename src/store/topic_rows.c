@@ -2,20 +2,27 @@
 
 struct rb_topic_rows {
     struct rb_store *store;
-    sqlite3_stmt *each, *save;
+    sqlite3_stmt *each, *save, *unused, *forget;
 };
+
+/* `rows` and `following` 0: no message is kept, and it has no anchor. */
+#define UNUSED                                   \
+    "wanted < ?1 AND following = 0 AND rows = 0" \
+    " AND id NOT IN (SELECT topic FROM place) AND id NOT IN (SELECT topic FROM post)"
 
 enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **ret, struct rb_error *err)
 {
     static const struct rb_statement statements[] = {
         {RB_ROWS_AT(ret, each), "SELECT id, account, name, posted, following, cursor, newest, head, tail, "
-                                "rows, bytes, wanted FROM topic ORDER BY id"},
+                                "rows, bytes, wanted, uid FROM topic ORDER BY id"},
         {RB_ROWS_AT(ret, save),
-         "INSERT INTO topic(id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted)"
-         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+         "INSERT INTO topic(id, account, name, posted, following, cursor, newest, head, tail, rows, bytes, wanted, uid)"
+         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
          " ON CONFLICT(id) DO UPDATE SET posted = excluded.posted, following = excluded.following,"
          " cursor = excluded.cursor, newest = excluded.newest, head = excluded.head, tail = excluded.tail,"
          " rows = excluded.rows, bytes = excluded.bytes, wanted = excluded.wanted"},
+        {RB_ROWS_AT(ret, unused), "SELECT id FROM topic WHERE " UNUSED " LIMIT 1"},
+        {RB_ROWS_AT(ret, forget), "DELETE FROM topic WHERE " UNUSED},
     };
     return RB_ROWS_NEW(store, statements, ret, err);
 }
@@ -42,6 +49,7 @@ void rb_topic_rows_each(struct rb_topic_rows *rows, void (*each)(void *arg, cons
             .rows = sqlite3_column_int64(s, 9),
             .bytes = sqlite3_column_int64(s, 10),
             .wanted = sqlite3_column_int64(s, 11),
+            .uid = sqlite3_column_int64(s, 12),
         };
         each(arg, &row);
     }
@@ -62,5 +70,16 @@ void rb_topic_rows_save(struct rb_topic_rows *rows, const struct rb_topic_row *r
     sqlite3_bind_int64(s, 10, row->rows);
     sqlite3_bind_int64(s, 11, row->bytes);
     sqlite3_bind_int64(s, 12, row->wanted);
+    sqlite3_bind_int64(s, 13, row->uid);
     rb_store_write(rows->store, s);
+}
+
+void rb_topic_rows_forget(struct rb_topic_rows *rows, int64_t wanted_before)
+{
+    sqlite3_bind_int64(rows->unused, 1, wanted_before);
+    if (!rb_store_row(rows->store, rows->unused))
+        return;
+    rb_store_row_end(rows->unused);
+    sqlite3_bind_int64(rows->forget, 1, wanted_before);
+    rb_store_write(rows->store, rows->forget);
 }

@@ -1,3 +1,4 @@
+import concurrent.futures
 import os
 import types
 
@@ -38,6 +39,12 @@ def topic(request):
     """A topic of the test's own."""
     name = "".join(c if c.isalnum() else "-" for c in request.node.name)
     return name[:60].strip("-") + "-" + format(abs(hash(request.node.nodeid)) % 10**6)
+
+
+@pytest.fixture
+def pool():
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        yield pool
 
 
 @pytest.fixture

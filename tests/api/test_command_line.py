@@ -206,6 +206,15 @@ def test_a_closed_standard_output_is_a_failure(broker):
     assert result.returncode == 1 and "annot be written" in result.stderr
 
 
+def test_a_poll_that_follows_ends_when_its_messages_cannot_be_printed(broker, topic):
+    """Going on would leave out what was lost."""
+    assert broker.post(topic, {"n": 1}).status_code == 201
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([BROKER, "poll", topic, "--follow", "--since", f"{topic}=0-0", "--state", broker.state], stdout=full,
+                                stderr=subprocess.PIPE, text=True, timeout=20)
+    assert result.returncode == 1 and "The messages could not be printed." in result.stderr
+
+
 # --- logging out (P5) ---
 
 def test_after_a_logout_nothing_works_and_the_relay_has_no_live_token(broker, fake, topic):
@@ -347,7 +356,7 @@ BAD_FILES = {
     "empty": (lambda p: p.write_text(""), "credentials file"),
     "other_json": (lambda p: p.write_text('{"a": 1}'), "credentials file"),
     "bad_token": (lambda p: p.write_text('{"relay_url": "http://127.0.0.1:1", "refresh_token": "x\\n"}'), "credentials file"),
-    "large": (lambda p: p.write_text(" " * 100_000 + "{}"), "read"),
+    "large": (lambda p: p.write_text(" " * 100_000 + "{}"), "too large"),
     "imported_before": (lambda p: (p.parent / (p.name + ".imported")).write_text("x"), "earlier import"),
 }
 

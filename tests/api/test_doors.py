@@ -339,7 +339,7 @@ def test_d3_d7_the_documents_say_127_0_0_1_and_no_proxy():
 # --- D4: the admin face has a server of its own; D5: what a GET does; D6: what a door allows ---
 
 def test_d4_a_door_that_is_full_leaves_the_admin_face_open(tmp_path, fake):
-    broker = Broker(tmp_path, config="limits {\n connections = 16\n}\n")
+    broker = Broker(tmp_path, config="limits {\n connections = 16\n user_percent = 100\n}\n")
     broker.login(fake)
     crowd = [socket.create_connection(("127.0.0.1", broker.port), 20) for _ in range(40)]
     wait_for(lambda: broker.status()["http"]["connections"] >= 16)

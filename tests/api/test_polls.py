@@ -1,5 +1,4 @@
 """Long polls on the wire face, beside the same poll at the relay."""
-import concurrent.futures
 import http.client
 import json
 import time
@@ -34,12 +33,6 @@ def parked_poll(pool, broker, *args, **named):
 def shape(message):
     """Its keys in their order, and the shape of its time."""
     return list(message), message["timestamp"][-6:].lstrip("0123456789")
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        yield pool
 
 
 def test_catching_up_looks_exactly_like_the_relays(shared, topic):

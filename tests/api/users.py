@@ -19,7 +19,8 @@ def ask(where, path, method, body):
         except PermissionError:
             return "closed", ""
         s.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode())
-        s.sendall((f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}" if body else "\r\n").encode())
+        kind = "application/json" if body[:1] == "{" else "application/x-www-form-urlencoded"
+        s.sendall((f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n{body}" if body else "\r\n").encode())
         data = b""
         while chunk := s.recv(65536):
             data += chunk

@@ -340,7 +340,7 @@ static void check_placeholders(struct rb_json_value body)
 static int64_t check_answer(struct rb_span answer)
 {
     static const int known[] = {200, 201, 202, 204, 207, 400, 401, 403, 404, 405,
-                                409, 410, 413, 415, 422, 431, 502, 503, 504, 507};
+                                409, 410, 413, 414, 415, 422, 431, 502, 503, 504, 507};
     const char *end = memmem(answer.at, answer.len, "\r\n\r\n", 4);
     FUZZ_CHECK(answer.len > 12 && memcmp(answer.at, "HTTP/1.1 ", 9) == 0 && end);
     struct rb_span head = {answer.at, (size_t)(end + 2 - answer.at)}, body = {end + 4, answer.len - head.len - 2};
@@ -351,7 +351,9 @@ static int64_t check_answer(struct rb_span answer)
         expected |= known[i] == status;
     FUZZ_CHECK(expected);
     FUZZ_CHECK(!fuzz_has(answer, RB_SPAN(UPSTREAM_SECRET)));
-    FUZZ_CHECK(rb_span_is(header_of(head, "Cache-Control"), "no-store"));
+    /* The library answers a head that is too long by itself, without any header of ours. */
+    bool its_own = (status == 414 || status == 431) && !header_of(head, "Content-Type").len;
+    FUZZ_CHECK(its_own || rb_span_is(header_of(head, "Cache-Control"), "no-store"));
     struct rb_span said = header_of(head, "Content-Length"), type = header_of(head, "Content-Type");
     FUZZ_CHECK(status == 204 ? !body.len
                              : rb_span_to_i64(said, 0, INT64_MAX, &length) == RB_OK && (size_t)length == body.len);

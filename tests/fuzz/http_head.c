@@ -56,6 +56,22 @@ static bool take_line(struct rb_span *rest, struct rb_span *ret)
     return !ret->len || (!memchr(ret->at, '\r', ret->len) && !memchr(ret->at, 0, ret->len));
 }
 
+/* To libmicrohttpd a line ":" ends the head as an empty one does, and after a bare LF nobody can see it any more: the two
+ * are written over as CR LF is. */
+static bool take_head_line(struct rb_span *rest, struct rb_span *ret)
+{
+    struct rb_span from = *rest;
+    if (take_line(rest, ret))
+        return true;
+    *rest = from;
+    *ret = fuzz_until(rest, '\n');
+    if (rest->len < 3 || memcmp(rest->at, ":\r\n", 3) != 0 || memchr(ret->at, '\r', ret->len) ||
+        memchr(ret->at, 0, ret->len))
+        return false;
+    fuzz_take(rest, 1);
+    return true;
+}
+
 /* The empty line that ends a head; it writes over a colon too. */
 static bool take_last_line(struct rb_span *rest)
 {
@@ -122,10 +138,10 @@ static bool read_head(struct rb_span *rest, struct seen *seen, size_t *ret_lengt
     struct rb_span line;
     size_t lengths = 0;
     skip_empty_lines(rest);
-    if (!take_line(rest, &line) || !read_request_line(line, seen))
+    if (!take_head_line(rest, &line) || !read_request_line(line, seen))
         return false;
     while (!take_last_line(rest)) {
-        if (!take_line(rest, &line))
+        if (!take_head_line(rest, &line))
             return false;
         bool colon = memchr(line.at, ':', line.len);
         struct rb_span name = fuzz_until(&line, ':'), value = trimmed(line);

@@ -10,6 +10,7 @@ int main(void)
     srunner_add_suite(runner, log_suite());
     srunner_add_suite(runner, loop_suite());
     srunner_add_suite(runner, random_suite());
+    srunner_add_suite(runner, share_suite());
     srunner_add_suite(runner, status_suite());
     srunner_add_suite(runner, str_suite());
     srunner_run_all(runner, CK_ENV);

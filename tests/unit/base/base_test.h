@@ -10,6 +10,7 @@ Suite *list_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
 Suite *random_suite(void);
+Suite *share_suite(void);
 Suite *status_suite(void);
 Suite *str_suite(void);
 

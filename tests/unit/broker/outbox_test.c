@@ -1224,6 +1224,104 @@ START_TEST(a_full_outbox_refuses_by_rows_and_by_bytes)
 }
 END_TEST
 
+static struct rb_post message_of(int64_t uid, const char *topic)
+{
+    struct rb_post post = message(topic, "{}");
+    post.uid = uid;
+    return post;
+}
+
+START_TEST(D6_a_user_fills_his_part_of_the_outbox_and_others_post_on)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.outbox_rows = 10;
+    config.user_percent = 50;
+    start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+    world->weather.down = true;
+    struct rb_post mine = message_of(1000, "jobs"), others = message_of(1001, "jobs");
+    int64_t id;
+    bool repeated;
+    for (int i = 0; i < 5; i++)
+        add_post(&mine);
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    for (int i = 0; i < 5; i++)
+        add_post(&others);
+    world_end_tick(world);
+    restart();
+    mine.account = others.account = account;
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    world->weather = fair;
+    all_end(60 * 1000);
+    add_post(&mine);
+    world_end_tick(world);
+    all_end(60 * 1000);
+    finish();
+}
+END_TEST
+
+START_TEST(D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.keys = 4;
+    config.user_percent = 50;
+    start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+    struct rb_post mine = message_of(1000, "jobs"), others = message_of(1001, "jobs");
+    int64_t first, id;
+    bool repeated;
+    mine.key = others.key = RB_SPAN("one");
+    first = add_post(&mine);
+    mine.key = RB_SPAN("two");
+    add_post(&mine);
+    mine.key = RB_SPAN("three");
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    mine.key = RB_SPAN("one");
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_OK);
+    ck_assert(repeated && id == first);
+    add_post(&others);
+    mine.key = RB_SPAN("");
+    add_post(&mine);
+    world_end_tick(world);
+    all_end(60 * 1000);
+    restart();
+    mine.account = account;
+    mine.key = RB_SPAN("three");
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    world_run(world, 25 * 3600 * 1000);
+    add_post(&mine);
+    world_end_tick(world);
+    all_end(60 * 1000);
+    finish();
+}
+END_TEST
+
+static const int sending_max[] = {1, 16};
+
+/* The first minute's budget shows who was let through. */
+START_TEST(D6_the_budget_goes_round_over_users_and_over_their_topics)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.posts_per_minute = 12;
+    config.sending_max = sending_max[_i];
+    start_with(7, RB_FLAVOUR_MEMORY, &config, false);
+    struct rb_post flood[] = {message_of(1000, "a"), message_of(1000, "b"), message_of(1000, "c")};
+    struct rb_post quiet = message_of(1001, "q");
+    world->weather.down = true;
+    for (int i = 0; i < 10; i++)
+        for (int k = 0; k < 3; k++)
+            add_post(&flood[k]);
+    for (int i = 0; i < 10; i++)
+        add_post(&quiet);
+    world_end_tick(world);
+    world->weather = fair;
+    world_run(world, 45 * 1000);
+    ck_assert_uint_eq(stored("a") + stored("b") + stored("c") + stored("q"), 12);
+    ck_assert(stored("q") >= 5 && stored("q") <= 7);
+    ck_assert(stored("a") && stored("b") && stored("c"));
+    all_end(10 * 60 * 1000);
+    finish();
+}
+END_TEST
+
 START_TEST(a_row_that_expires_is_not_sent_and_does_not_hold_up_the_next)
 {
     start();
@@ -1321,6 +1419,9 @@ int main(void)
     tcase_add_test(tests, a_post_answered_202_survives_kill_9);
     tcase_add_test(tests, after_a_stop_nothing_new_is_sent);
     tcase_add_test(tests, a_full_outbox_refuses_by_rows_and_by_bytes);
+    tcase_add_test(tests, D6_a_user_fills_his_part_of_the_outbox_and_others_post_on);
+    tcase_add_test(tests, D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known);
+    tcase_add_loop_test(tests, D6_the_budget_goes_round_over_users_and_over_their_topics, 0, 2);
     tcase_add_test(tests, a_row_that_expires_is_not_sent_and_does_not_hold_up_the_next);
     tcase_add_test(tests, a_row_in_flight_does_not_expire);
     tcase_add_test(tests, an_invalid_topic_is_refused_here);

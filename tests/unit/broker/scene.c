@@ -86,8 +86,10 @@ struct rb_account *scene_account(struct scene *scene)
 
 struct rb_topic *scene_topic(struct scene *scene, const char *name)
 {
-    struct rb_topic *topic = rb_topic_get(scene->world->broker->topics, scene->account, rb_span_of(name));
-    ck_assert_ptr_nonnull(topic);
+    struct rb_topic *topic;
+    struct rb_error err;
+    ck_assert_int_eq(rb_topic_get(scene->world->broker->topics, scene->account, rb_span_of(name), 1000, &topic, &err),
+                     RB_OK);
     return topic;
 }
 

@@ -582,6 +582,88 @@ START_TEST(at_the_bound_the_longest_unused_session_that_never_polled_makes_room)
 }
 END_TEST
 
+static enum rb_status open_as(struct scene *scene, int64_t uid, struct rb_session **ret)
+{
+    struct rb_error err;
+    enum rb_status status = rb_session_open(scene->world->broker->sessions, scene_account(scene), "door", uid,
+                                            RB_SPAN("galaxy"), ret, &err);
+    world_end_tick(scene->world);
+    return status;
+}
+
+START_TEST(d6_at_a_users_own_bound_his_sessions_make_room_and_nobody_elses)
+{
+    struct world_config config = scene_config(flavours[_i]);
+    config.broker.sessions = 4;
+    config.broker.user_percent = 50;
+    struct scene scene;
+    scene_open(&scene, &config);
+    struct rb_session *theirs, *mine;
+    unsigned char their_id[RB_SESSION_ID_BYTES], first_id[RB_SESSION_ID_BYTES];
+    ck_assert_int_eq(open_as(&scene, 1001, &theirs), RB_OK);
+    memcpy(their_id, rb_session_id(theirs), sizeof their_id);
+    for (int i = 0; i < 3; i++) {
+        world_run(scene.world, 1000);
+        ck_assert_int_eq(open_as(&scene, 1000, &mine), RB_OK);
+        if (i == 0)
+            memcpy(first_id, rb_session_id(mine), sizeof first_id);
+    }
+    struct rb_sessions *sessions = scene.world->broker->sessions;
+    ck_assert_ptr_nonnull(rb_session_find(sessions, their_id, "door", 1001));
+    ck_assert_ptr_null(rb_session_find(sessions, first_id, "door", 1000));
+    /* Those that read make no room, but for others there is some. */
+    read_once(&reader, &scene, mine, 1, "jobs", NULL);
+    ck_assert_int_eq(open_as(&scene, 1000, &mine), RB_OK);
+    read_once(&reader, &scene, mine, 2, "jobs", NULL);
+    ck_assert_int_eq(open_as(&scene, 1000, &mine), RB_FULL);
+    ck_assert_int_eq(open_as(&scene, 1001, &theirs), RB_OK);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(d6_a_poll_of_more_topics_than_the_user_may_name_is_refused)
+{
+    struct world_config config = scene_config(flavours[_i]);
+    config.broker.topics = 4;
+    config.broker.user_percent = 50;
+    struct scene scene;
+    scene_open(&scene, &config);
+    read_once(&reader, &scene, scene_session(&scene), 1, "a", NULL);
+    read_once(&reader, &scene, scene_session(&scene), 1, "b", NULL);
+    struct rb_poll_topic topic = {.name = RB_SPAN("c")};
+    struct rb_poll poll = {.account = scene_account(&scene), .uid = 0, .topics = &topic, .topic_count = 1};
+    struct rb_error err;
+    ck_assert_int_eq(rb_poll_start(scene.world->broker->sessions, &poll, &err), RB_FULL);
+    ck_assert_ptr_nonnull(strstr(err.text, "This user has named too many topics"));
+    world_end_tick(scene.world);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    struct rb_session *session = scene_session(&scene);
+    scene.world->weather.down = true;
+    reader_poll(&reader, &scene, session, 1, "jobs", NULL, 1000);
+    reader_wait(&reader, 5000);
+    ck_assert_int_eq(reader.status, RB_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(reader.error, "Try again."));
+    scene.world->weather.down = false;
+    reader_poll(&reader, &scene, session, 1, "jobs", NULL, 30 * 1000);
+    reader_wait(&reader, 40 * 1000);
+    ck_assert_int_eq(reader.status, RB_OK);
+    /* Once it is known, an empty answer is true also without the relay. */
+    scene.world->weather.down = true;
+    reader_poll(&reader, &scene, session, 1, "jobs", NULL, 1000);
+    reader_wait(&reader, 5000);
+    ck_assert_int_eq(reader.status, RB_OK);
+    ck_assert_uint_eq(reader.count, 0);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(an_unused_session_ends_and_holds_nothing_back)
 {
     struct world_config config = scene_config(flavours[_i]);
@@ -815,6 +897,9 @@ int main(void)
     tcase_add_loop_test(lives, t4_a_poll_whose_place_could_not_be_written_hears_it_and_no_session_is_left, 0, both);
     tcase_add_loop_test(lives, r9_a_session_belongs_to_its_door_and_uid, 0, both);
     tcase_add_loop_test(lives, at_the_bound_the_longest_unused_session_that_never_polled_makes_room, 0, both);
+    tcase_add_loop_test(lives, d6_at_a_users_own_bound_his_sessions_make_room_and_nobody_elses, 0, both);
+    tcase_add_loop_test(lives, d6_a_poll_of_more_topics_than_the_user_may_name_is_refused, 0, both);
+    tcase_add_loop_test(lives, i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so, 0, both);
     tcase_add_loop_test(lives, an_unused_session_ends_and_holds_nothing_back, 0, both);
     tcase_add_loop_test(lives, a_living_sessions_place_outlasts_the_retention, 0, both);
     tcase_add_loop_test(lives, p5_parked_polls_end_with_the_login, 0, both);

@@ -10,15 +10,22 @@
 static struct world *world;
 static struct rb_topics *topics;
 
-static void start(void)
+static void start_with(int64_t most)
 {
     rb_log_set_level(RB_LOG_ERROR);
     ck_assert_int_ge(sodium_init(), 0);
     struct world_config config = world_config_default(3);
+    config.broker.topics = most;
+    config.broker.user_percent = 50;
     world = world_new(&config);
     world_boot(world);
     ck_assert(world->up);
     topics = world->broker->topics;
+}
+
+static void start(void)
+{
+    start_with(10000);
 }
 
 static void restart(void)
@@ -38,8 +45,9 @@ static void finish(void)
 
 static struct rb_topic *get(int64_t account, const char *name)
 {
-    struct rb_topic *topic = rb_topic_get(topics, account, rb_span_of(name));
-    ck_assert_ptr_nonnull(topic);
+    struct rb_topic *topic;
+    struct rb_error err;
+    ck_assert_int_eq(rb_topic_get(topics, account, rb_span_of(name), 1000, &topic, &err), RB_OK);
     return topic;
 }
 
@@ -145,6 +153,9 @@ START_TEST(a_topic_made_in_a_failed_tick_is_made_again_when_asked_for)
     ck_assert(!topic->following);
     ck_assert_ptr_null(topic->cursor);
     ck_assert_ptr_eq(rb_topic_by_id(topics, topic->id), topic);
+    topic->wanted = other->wanted = rb_clock_wall_ms(&world->host.clock);
+    rb_topic_save(topics, topic);
+    rb_topic_save(topics, other);
     world_end_tick(world);
     restart();
     ck_assert_ptr_nonnull(rb_topic_find(topics, 1, RB_SPAN("a")));
@@ -171,6 +182,66 @@ START_TEST(thousands_of_topics_are_told_apart)
 }
 END_TEST
 
+static enum rb_status try_get(const char *name, int64_t uid)
+{
+    struct rb_topic *topic;
+    struct rb_error err;
+    return rb_topic_get(topics, 1, rb_span_of(name), uid, &topic, &err);
+}
+
+START_TEST(D6_a_user_names_his_part_of_the_topics_and_others_the_rest)
+{
+    start_with(4);
+    ck_assert_int_eq(try_get("a", 1000), RB_OK);
+    ck_assert_int_eq(try_get("b", 1000), RB_OK);
+    ck_assert_int_eq(try_get("c", 1000), RB_FULL);
+    ck_assert_int_eq(try_get("a", 1000), RB_OK);
+    ck_assert_int_eq(try_get("c", 1001), RB_OK);
+    ck_assert_int_eq(try_get("c", 1000), RB_OK);
+    ck_assert_int_eq(try_get("d", 1002), RB_OK);
+    ck_assert_int_eq(try_get("e", 1003), RB_FULL);
+    world_end_tick(world);
+    restart();
+    finish();
+}
+END_TEST
+
+START_TEST(D6_topics_of_a_failed_tick_do_not_count)
+{
+    start_with(4);
+    ck_assert_int_eq(try_get("a", 1000), RB_OK);
+    ck_assert_int_eq(try_get("b", 1000), RB_OK);
+    fail_tick();
+    ck_assert_int_eq(try_get("c", 1000), RB_OK);
+    ck_assert_int_eq(try_get("a", 1000), RB_OK);
+    ck_assert_int_eq(try_get("b", 1000), RB_FULL);
+    world_end_tick(world);
+    finish();
+}
+END_TEST
+
+START_TEST(a_topic_that_nobody_uses_is_forgotten_at_the_next_start)
+{
+    start();
+    struct rb_topic *wanted = get(1, "wanted"), *followed = get(1, "followed");
+    get(2, "unused");
+    int64_t now = rb_clock_wall_ms(&world->host.clock);
+    wanted->wanted = now;
+    followed->following = true;
+    rb_topic_save(topics, wanted);
+    set(followed, "1-0", NULL);
+    world_end_tick(world);
+    restart();
+    ck_assert_ptr_nonnull(rb_topic_find(topics, 1, RB_SPAN("wanted")));
+    ck_assert_ptr_nonnull(rb_topic_find(topics, 1, RB_SPAN("followed")));
+    ck_assert_ptr_null(rb_topic_find(topics, 2, RB_SPAN("unused")));
+    world_run(world, 25 * 3600 * 1000);
+    restart();
+    ck_assert_ptr_null(rb_topic_find(topics, 1, RB_SPAN("wanted")));
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("topic");
@@ -181,6 +252,9 @@ int main(void)
     tcase_add_test(tests, after_a_failed_commit_a_topic_is_as_its_row_says);
     tcase_add_test(tests, a_topic_made_in_a_failed_tick_is_made_again_when_asked_for);
     tcase_add_test(tests, thousands_of_topics_are_told_apart);
+    tcase_add_test(tests, D6_a_user_names_his_part_of_the_topics_and_others_the_rest);
+    tcase_add_test(tests, D6_topics_of_a_failed_tick_do_not_count);
+    tcase_add_test(tests, a_topic_that_nobody_uses_is_forgotten_at_the_next_start);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -215,9 +215,10 @@ START_TEST(a_refusal_names_line_key_and_what_is_allowed)
     refuses("# one\noutbox {\n  rows = many\n}\n", ":3: rows is a whole number from 1 to 10000000, not \"many\".");
     refuses("\n\nlog_level = loud\n", ":3: log_level is one of error, warning, info, debug, not \"loud\".");
     refuses("listen = {\n\"127.0.0.1:1\",\n\"0.0.0.0:7420\"}\n",
-            ":3: listen: \"0.0.0.0:7420\" is not a loopback address; doors open on 127.0.0.1, [::1] and unix sockets only.");
+            ":3: listen: \"0.0.0.0:7420\" is not a loopback address; doors open on 127.0.0.1, [::1] and unix sockets "
+            "only.");
     refuses("outbox {\n  colour = red\n}\n",
-            ":2: there is no key colour in section outbox; there is rows, bytes, key_hours.");
+            ":2: there is no key colour in section outbox; there is rows, bytes, keys, key_hours.");
     refuses("state = \"\"\n", ":1: state must not be empty.");
     refuses("outbux { rows = 1 }\n",
             ":1: there is no key outbux in the top level; there is state, keys, listen, log_level, "
@@ -319,8 +320,9 @@ START_TEST(a_bad_door_is_refused)
     refuses("door tools {\n socket_mode = 999\n}\n", ":2: socket_mode is an octal number like 0660, not \"999\".");
     refuses("door admin {\n listen = \"127.0.0.1:1\"\n}\n",
             ":3: the name admin is kept for the admin socket: choose another for the door.");
-    refuses("door tools {\n listen = \"10.0.0.1:1\"\n}\n",
-            ":2: listen: \"10.0.0.1:1\" is not a loopback address; doors open on 127.0.0.1, [::1] and unix sockets only.");
+    refuses(
+        "door tools {\n listen = \"10.0.0.1:1\"\n}\n",
+        ":2: listen: \"10.0.0.1:1\" is not a loopback address; doors open on 127.0.0.1, [::1] and unix sockets only.");
     ck_assert_int_eq(reads("door a { listen = \"127.0.0.1:1\" }\ndoor a { listen = \"127.0.0.1:2\" }\n"), RB_INVALID);
     ck_assert_int_eq(reads("door { listen = \"127.0.0.1:1\" }\n"), RB_INVALID);
 }

@@ -355,6 +355,33 @@ START_TEST(above_the_parked_limit_is_503_with_retry_after)
 }
 END_TEST
 
+START_TEST(d6_above_a_users_part_of_what_may_wait_is_503_and_what_does_not_wait_goes_on)
+{
+    int fds[3];
+    for (unsigned i = 0; i < 3; i++) {
+        fds[i] = web_connect();
+        web_say(fds[i], GET("/park"));
+        if (i < 2)
+            until_parked(i + 1);
+    }
+    struct web_answer answer = web_read(fds[2]);
+    ck_assert_int_eq(answer.status, 503);
+    ck_assert_ptr_nonnull(strstr(answer.body, "Too many requests of this user are waiting"));
+    web_forget(&answer);
+    web_say(fds[2], GET("/hello"));
+    expect(fds[2], 200, "hello");
+    answer_parked(0, "free");
+    expect(fds[0], 200, "free");
+    web_say(fds[2], GET("/park"));
+    until_parked(3);
+    answer_parked(1, "free");
+    answer_parked(2, "free");
+    expect(fds[2], 200, "free");
+    for (unsigned i = 0; i < 3; i++)
+        close(fds[i]);
+}
+END_TEST
+
 START_TEST(above_the_cap_of_buffered_bytes_is_503_with_retry_after)
 {
     static const char half[] = "POST /length HTTP/1.1\r\n" JSON "Content-Length: 800\r\n\r\n";
@@ -410,6 +437,29 @@ START_TEST(above_the_connection_limit_callers_wait_their_turn)
     web_until(all_let_in_are);
     close(fds[1]);
     close(fds[2]);
+}
+END_TEST
+
+START_TEST(d6_above_a_users_part_of_the_connections_is_503_and_the_others_are_served)
+{
+    int fds[3];
+    for (unsigned i = 0; i < 3; i++)
+        fds[i] = web_connect();
+    expect(fds[2], 503, NULL);
+    ck_assert(web_is_closed(fds[2]));
+    close(fds[2]);
+    for (unsigned i = 0; i < 2; i++) {
+        web_say(fds[i], GET("/hello"));
+        expect(fds[i], 200, "hello");
+    }
+    close(fds[0]);
+    wanted = 1;
+    web_until(all_let_in_are);
+    fds[0] = web_connect();
+    web_say(fds[0], GET("/hello"));
+    expect(fds[0], 200, "hello");
+    close(fds[0]);
+    close(fds[1]);
 }
 END_TEST
 
@@ -492,6 +542,22 @@ static void start_with_few_parked(void)
     web_start_with(&limits);
 }
 
+static void start_with_small_parts(void)
+{
+    struct rb_http_limits limits = RB_HTTP_LIMITS_DEFAULT;
+    limits.parked = 4;
+    limits.user_percent = 50;
+    web_start_with(&limits);
+}
+
+static void start_with_a_small_part_of_connections(void)
+{
+    struct rb_http_limits limits = RB_HTTP_LIMITS_DEFAULT;
+    limits.connections = 4;
+    limits.user_percent = 50;
+    web_start_with(&limits);
+}
+
 static void start_with_few_bytes(void)
 {
     struct rb_http_limits limits = RB_HTTP_LIMITS_DEFAULT;
@@ -541,10 +607,14 @@ Suite *server_suite(void)
         flush_says_whether_requests_were_handed_over,
     };
     const TTest *const parked[] = {above_the_parked_limit_is_503_with_retry_after};
+    const TTest *const parts[] = {d6_above_a_users_part_of_what_may_wait_is_503_and_what_does_not_wait_goes_on};
+    const TTest *const few[] = {d6_above_a_users_part_of_the_connections_is_503_and_the_others_are_served};
     const TTest *const bytes[] = {above_the_cap_of_buffered_bytes_is_503_with_retry_after};
     const TTest *const connections[] = {above_the_connection_limit_callers_wait_their_turn};
     add(suite, "server", web_start, plain, sizeof plain / sizeof plain[0]);
     add(suite, "few parked", start_with_few_parked, parked, 1);
+    add(suite, "small parts", start_with_small_parts, parts, 1);
+    add(suite, "small part of connections", start_with_a_small_part_of_connections, few, 1);
     add(suite, "few bytes", start_with_few_bytes, bytes, 1);
     add(suite, "few connections", start_with_few_connections, connections, 1);
     return suite;
