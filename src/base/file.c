@@ -47,17 +47,17 @@ static enum rb_status make_one(const char *path, struct rb_error *err)
             return RB_OK;
         return rb_fail(err, RB_INVALID, "%s is not a folder; move it away or name another folder.", path);
     }
+    if (error_number == EEXIST)
+        error_number = errno;
     return rb_fail(err, rb_file_status(error_number), "Cannot make the folder %s: %s.", path, strerror(error_number));
 }
 
 enum rb_status rb_folder_make(const char *path, struct rb_error *err)
 {
-    if (!*path)
-        return rb_fail(err, RB_INVALID, "The name of a folder is empty.");
     RB_CLEANUP_FREE char *part = strdup(path);
     if (!part)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(part + (*part == '/'), '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         enum rb_status status = make_one(part, err);
         if (status != RB_OK)

@@ -35,15 +35,15 @@ const char *rb_status_text(enum rb_status status)
     case RB_BUSY:
         return "busy";
     case RB_FULL:
-        return "full";
+        return "there is no room left";
     case RB_IO:
         return "input/output error";
     case RB_CORRUPT:
-        return "corrupt";
+        return "damaged";
     case RB_NEWER:
         return "written by a newer version";
     case RB_UNAVAILABLE:
-        return "unavailable";
+        return "not possible now";
     }
     return "unknown status";
 }

@@ -321,9 +321,9 @@ static enum rb_status open_parts(struct rb_accounts *accounts, struct rb_error *
         (status = rb_slots_new(ports->disk, &accounts->slots, err)) != RB_OK)
         return status;
     status = load(accounts);
-    return status == RB_OK ? RB_OK
-                           : rb_fail(err, status, "The accounts cannot be read from the database: %s.",
-                                     rb_status_text(status));
+    return status == RB_OK
+               ? RB_OK
+               : rb_fail(err, status, "The accounts cannot be read from the database: %s.", rb_status_text(status));
 }
 
 enum rb_status rb_accounts_new(const struct rb_ports *ports, struct rb_budgets *budgets, struct rb_events *events,

@@ -39,7 +39,7 @@ static enum rb_status make_parts(struct rb_broker *broker, struct rb_error *err)
     const struct rb_ports *ports = &broker->ports;
     enum rb_status status;
     if ((status = rb_events_new(ports, &broker->events, err)) != RB_OK ||
-        (status = rb_budgets_new(ports, &broker->budgets)) != RB_OK ||
+        (status = rb_budgets_new(ports, &broker->budgets, err)) != RB_OK ||
         (status = rb_accounts_new(ports, broker->budgets, broker->events, &broker->accounts, err)) != RB_OK ||
         (status = rb_topics_new(ports, &broker->topics, err)) != RB_OK ||
         (status = rb_outbox_new(ports, broker->accounts, broker->topics, broker->budgets, broker->events,

@@ -31,11 +31,11 @@ struct rb_budgets {
     struct rb_list addresses;
 };
 
-enum rb_status rb_budgets_new(const struct rb_ports *ports, struct rb_budgets **ret)
+enum rb_status rb_budgets_new(const struct rb_ports *ports, struct rb_budgets **ret, struct rb_error *err)
 {
     struct rb_budgets *budgets = calloc(1, sizeof *budgets);
     if (!budgets)
-        return RB_NO_MEMORY;
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory to start.");
     budgets->ports = ports;
     rb_list_init(&budgets->addresses);
     *ret = budgets;
@@ -128,8 +128,7 @@ int64_t rb_budget_wait_ms(struct rb_budgets *budgets, const char *relay_url, enu
     return window_wait_ms(window, now);
 }
 
-int64_t rb_budget_left(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind,
-                       int64_t *ret_window)
+int64_t rb_budget_left(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind, int64_t *ret_window)
 {
     struct window *window = window_get(budgets, relay_url, kind);
     if (!window)

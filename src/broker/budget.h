@@ -8,7 +8,7 @@
 
 enum rb_budget_kind { RB_BUDGET_POST, RB_BUDGET_REFRESH, RB_BUDGET_LOGIN, RB_BUDGET_KINDS };
 
-enum rb_status rb_budgets_new(const struct rb_ports *ports, struct rb_budgets **ret);
+enum rb_status rb_budgets_new(const struct rb_ports *ports, struct rb_budgets **ret, struct rb_error *err);
 void rb_budgets_free(struct rb_budgets *budgets);
 /* 0: taken, send now. Otherwise the milliseconds until it is worth asking again; nothing was taken. */
 int64_t rb_budget_take(struct rb_budgets *budgets, const char *relay_url, enum rb_budget_kind kind);

@@ -75,7 +75,7 @@ enum rb_status rb_engine_open(struct rb_clock *clock, struct rb_random *random, 
     *ports = (struct rb_ports){.clock = clock, .random = random, .disk = disk, .config = &engine->config.broker};
     enum rb_status status;
     if ((status = rb_store_open(&config->store, &ports->store, err)) != RB_OK ||
-        (status = open_vault(engine, err)) != RB_OK)
+        (status = disk->open ? disk->open(disk, err) : RB_OK) != RB_OK || (status = open_vault(engine, err)) != RB_OK)
         goto failed;
     if ((status = rb_tick_new(ports->store, reload, engine, &ports->tick)) != RB_OK ||
         (status = rb_relay_new(carrier, &ports->relay)) != RB_OK) {

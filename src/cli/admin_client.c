@@ -53,6 +53,8 @@ enum rb_status rb_client_of_url(const char *url, struct rb_client **ret, struct 
 {
     char *base;
     enum rb_status status = rb_url_normalise(url, false, &base, NULL);
+    if (status == RB_NO_MEMORY)
+        return no_memory(err);
     if (status != RB_OK)
         return rb_fail(err, status, "\"%s\" is no URL of a door; one is like http://127.0.0.1:7420.", url);
     return new_client(NULL, base, ret, err);
@@ -196,8 +198,9 @@ enum rb_status rb_client_call(struct rb_client *client, const struct rb_call *ca
     ret->status = (int)status;
     if (code == CURLE_OK)
         return RB_OK;
+    bool memory_was_short = rb_str_failed(&ret->body);
     rb_reply_free(ret);
-    return explain(client, code, words, err);
+    return memory_was_short ? no_memory(err) : explain(client, code, words, err);
 }
 
 /* --- answers --- */

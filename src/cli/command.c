@@ -16,7 +16,9 @@ void rb_complain(const char *format, ...)
     rb_str_add(&line, RB_PROGRAM ": ");
     rb_str_add_printable(&line, rb_span_of(text));
     rb_str_add(&line, "\n");
-    if (!rb_str_failed(&line))
+    if (rb_str_failed(&line))
+        fputs(RB_PROGRAM ": There is not enough memory.\n", stderr);
+    else
         fwrite(line.at, 1, line.len, stderr);
 }
 
@@ -28,6 +30,8 @@ int rb_complain_of(const struct rb_error *err)
 
 int rb_complain_of_usage(const char *command, const struct rb_error *err)
 {
+    if (err->status == RB_NO_MEMORY)
+        return rb_complain_of(err);
     rb_complain("%s See " RB_PROGRAM " %s --help.", err->text, command);
     return RB_EXIT_USAGE;
 }

@@ -56,7 +56,8 @@ static enum rb_status open_folder(struct rb_import_file *file, struct rb_error *
         return rb_fail(err, RB_DENIED, "The folder %s can be written to by others: take that away with chmod go-w.",
                        folder.at);
     if (found.st_uid != 0 && found.st_uid != geteuid() && geteuid() != 0)
-        return rb_fail(err, RB_DENIED, "The folder %s belongs to somebody else.", folder.at);
+        return rb_fail(err, RB_DENIED, "The folder %s belongs to somebody else: call this as its owner or as root.",
+                       folder.at);
     return RB_OK;
 }
 
@@ -139,9 +140,11 @@ static enum rb_status take_content(struct rb_import_file *file, struct rb_span t
         !read_member(value, "relay_url", TOKEN_MAX_BYTES, &url) ||
         !read_member(value, "refresh_token", TOKEN_MAX_BYTES, token) ||
         !rb_placeholder_refresh_shape(rb_str_span(token)))
-        return rb_fail(err, RB_INVALID,
-                       "%s is no credentials file of a relay client: it has no relay_url and refresh_token.",
-                       file->path);
+        return rb_str_failed(&url) || rb_str_failed(token)
+                   ? no_memory(err)
+                   : rb_fail(err, RB_INVALID,
+                             "%s is no credentials file of a relay client: it has no relay_url and refresh_token.",
+                             file->path);
     if (memmem(token->at, token->len, placeholder_mark, sizeof placeholder_mark - 1))
         return rb_fail(err, RB_EXISTS, "%s has a placeholder of relay-broker and no login: it was imported before.",
                        file->path);
@@ -173,7 +176,9 @@ enum rb_status rb_import_read(struct rb_import_file *file, struct rb_error *err)
         return rb_fail(err, RB_DENIED, "%s can be written to by others: take that away with chmod go-w.", file->path);
     struct rb_str text = RB_STR_INIT, token = RB_STR_INIT;
     enum rb_status status = rb_file_read(fd, FILE_MAX_BYTES, &text);
-    if (status != RB_OK)
+    if (status == RB_FULL)
+        rb_fail(err, RB_INVALID, "%s is too large for a credentials file.", file->path);
+    else if (status != RB_OK)
         rb_fail(err, status, "%s cannot be read: %s.", file->path, rb_status_text(status));
     else
         status = take_content(file, rb_str_span(&text), &token, err);

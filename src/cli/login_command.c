@@ -66,7 +66,8 @@ static int log_in(const struct login *login)
                        : NULL;
     rb_str_free(&password);
     if (status == RB_OK && !body)
-        status = rb_fail(&err, RB_INVALID, "User name and password must be UTF-8.");
+        status =
+            rb_fail(&err, RB_INVALID, "User name, password or --ca-file is not UTF-8, or there is not enough memory.");
     if (status == RB_OK)
         status = rb_client_account(login->client, login->account, "login", body, &answer, &err);
     return status == RB_OK ? print_answer(login, answer, " is logged in.") : rb_complain_of(&err);
@@ -169,7 +170,8 @@ static enum rb_status hand_over(const struct login *login, const struct rb_impor
     const char *relay = login->relay ? login->relay : rb_import_relay_url(file);
     json_t *body = json_pack("{ss ss*}", "relay_url", relay, "ca_file", login->ca_path);
     enum rb_status status =
-        body ? rb_client_json(login->client, "POST", "/admin/probe", body, NULL, err) : no_memory(err);
+        body ? rb_client_json(login->client, "POST", "/admin/probe", body, NULL, err)
+             : rb_fail(err, RB_INVALID, "--relay or --ca-file is not UTF-8, or there is not enough memory.");
     if (status != RB_OK)
         return status;
     body = json_pack("{ss ss* ss% sb}", "relay_url", relay, "ca_file", login->ca_path, "refresh_token", token.at,
@@ -226,9 +228,8 @@ static enum rb_status import_file(const struct login *login, struct rb_import_fi
     enum rb_status status = hand_over(login, file, err);
     if (status != RB_OK)
         return status;
-    if (!login->as_json)
-        rb_complain("The daemon has the login. Waiting %d seconds for others who use the file.",
-                    (int)login->import_wait_s);
+    if (!login->as_json && login->import_wait_s > 0)
+        rb_complain("The daemon has the login. Waiting %d s for others who use the file.", (int)login->import_wait_s);
     if ((status = rb_import_move_aside(file, err)) != RB_OK ||
         (status = wait_for_others(login, file, &taken, err)) != RB_OK)
         return status;

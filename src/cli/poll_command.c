@@ -54,10 +54,16 @@ static enum rb_status take_since(struct poll *poll, const char *text, struct rb_
 static enum rb_status build_body(const struct poll *poll, int timeout_s, struct rb_str *out)
 {
     json_t *topics = json_array(), *since = json_object();
+    bool good = true;
     for (size_t i = 0; i < poll->topics->count; i++) {
-        json_array_append_new(topics, json_string(poll->topics->at[i]));
+        good &= json_array_append_new(topics, json_string(poll->topics->at[i])) == 0;
         if (poll->since[i])
-            json_object_set_new(since, poll->topics->at[i], json_string(poll->since[i]));
+            good &= json_object_set_new(since, poll->topics->at[i], json_string(poll->since[i])) == 0;
+    }
+    if (!good) {
+        json_decref(topics);
+        json_decref(since);
+        return RB_NO_MEMORY;
     }
     return rb_json_print(out, json_pack("{so so si}", "topics", topics, "since", since, "timeout", timeout_s));
 }
@@ -98,7 +104,9 @@ static enum rb_status move_on(struct poll *poll, struct rb_json_value message, s
     struct rb_json_value name, message_id;
     if (!rb_json_member(message, "topic", &name) || !rb_json_member(message, "message_id", &message_id) ||
         rb_json_string(name, &topic) != RB_OK || rb_json_string(message_id, &id) != RB_OK)
-        return rb_fail(err, RB_CORRUPT, "A message came without topic or id.");
+        return rb_str_failed(&topic) || rb_str_failed(&id)
+                   ? no_memory(err)
+                   : rb_fail(err, RB_CORRUPT, "A message came without topic or id.");
     int i = topic_index(poll, rb_str_span(&topic));
     char *since = rb_span_dup(rb_str_span(&id));
     if (i < 0 || !since) {
@@ -126,7 +134,7 @@ static enum rb_status print_messages(struct poll *poll, struct rb_span text, str
         status = move_on(poll, message, err);
     }
     if (rb_print(&out) != RB_EXIT_DONE)
-        return rb_fail(err, RB_DENIED, "The messages could not be printed.");
+        return rb_fail(err, RB_FULL, "The messages could not be printed.");
     return status;
 }
 
@@ -149,7 +157,7 @@ static enum rb_status poll_once(struct poll *poll, int timeout_s, struct rb_erro
     RB_CLEANUP_STR struct rb_str body = RB_STR_INIT;
     RB_CLEANUP_REPLY struct rb_reply reply = {0};
     if (build_body(poll, timeout_s, &body) != RB_OK)
-        return no_memory(err);
+        return rb_fail(err, RB_NO_MEMORY, "A topic or an id is not UTF-8, or there is not enough memory.");
     const struct rb_call call = {.method = "POST",
                                  .path = "/messages/poll",
                                  .content_type = "application/json",
@@ -198,7 +206,8 @@ static enum rb_status follow(struct poll *poll, struct rb_error *err)
         }
         if (stopped)
             break;
-        if ((!worked && status == RB_DENIED) || status == RB_NO_MEMORY) {
+        /* What could not be printed would be left out by the next poll. */
+        if ((!worked && status == RB_DENIED) || status == RB_NO_MEMORY || status == RB_FULL) {
             *err = why;
             return status;
         }

@@ -61,5 +61,5 @@ const char *rb_fake_relay_help(void)
            "  /fake/state?messages=100            counts, waiting polls, held requests, live tokens, topics with the "
            "ids\n"
            "                                      of their newest messages\n"
-           "  /fake/help                          this text\n";
+           "  /fake/help                          this text";
 }

@@ -156,7 +156,8 @@ static enum MHD_Result on_data(struct rb_http_request *request, const char *data
         return refuse_by_hand(request, too_many_bytes);
     rb_str_append(&request->body, data, len);
     if (rb_str_failed(&request->body))
-        return refuse_by_hand(request, (struct rb_verdict){503, "busy", "There is no memory for the body."});
+        return refuse_by_hand(request,
+                              (struct rb_verdict){503, "busy", "There is no memory for the body now. Try again."});
     server->stats.buffered_body_bytes += len;
     return MHD_YES;
 }

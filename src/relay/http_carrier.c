@@ -101,7 +101,8 @@ enum rb_status rb_http_carrier_new(struct rb_loop *loop, struct rb_http_carrier 
 {
     /* Tokens and passwords pass through buffers that libcurl frees as they are. */
     if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, rb_wipe_free, rb_wipe_realloc, strdup, calloc) != CURLE_OK)
-        return rb_fail(err, RB_UNAVAILABLE, "Libcurl cannot be initialised.");
+        return rb_fail(err, RB_UNAVAILABLE,
+                       "Libcurl cannot be started: memory is short, or its installation is damaged.");
     struct rb_http_carrier *carrier = calloc(1, sizeof *carrier);
     struct rb_multi_loop_users users = {.ended = on_ended, .arrived = on_arrived, .arg = carrier};
     if (!carrier || rb_multi_loop_new(loop, users, &carrier->ml) != RB_OK) {

@@ -73,7 +73,7 @@ void rb_transfer_cause(struct rb_transfer *transfer, CURLcode result, char *ret,
     long error = 0;
     const char *cause = transfer->attempts > 0 ? cause_after_sending(transfer, result) : NULL;
     if (transfer->exchange->too_long)
-        cause = "the answer is too long";
+        cause = "it has more bytes than this call may get";
     else if (transfer->header_too_long)
         cause = "the headers of the answer are too long";
     else if (rb_str_failed(&transfer->answer))

@@ -68,9 +68,9 @@ static enum rb_status refuse_network(const char *dir, struct rb_error *err)
     for (size_t i = 0; i < sizeof network_magic / sizeof network_magic[0]; i++)
         network = network || magic == network_magic[i];
     if (network)
-        return rb_fail(err, RB_INVALID,
-                       "%s is on a network file system, where a database is not safe; name a local folder with --state.",
-                       dir);
+        return rb_fail(
+            err, RB_INVALID,
+            "%s is on a network file system, where a database is not safe; name a local folder with --state.", dir);
     return RB_OK;
 }
 
@@ -138,7 +138,7 @@ enum rb_status rb_state_folder_file(const char *path, struct rb_error *err)
     if (!S_ISREG(found.st_mode))
         return rb_fail(err, RB_INVALID, "%s is not a file; move it away.", path);
     if ((found.st_mode & 0177) && fchmod(fd, 0600) != 0)
-        return rb_fail(err, rb_file_status(errno), "%s is open to other users and its mode cannot be changed: %s.", path,
-                       strerror(errno));
+        return rb_fail(err, rb_file_status(errno), "%s is open to other users and its mode cannot be changed: %s.",
+                       path, strerror(errno));
     return RB_OK;
 }

@@ -15,8 +15,7 @@ struct rb_tick {
     uint64_t failures; /* since the last commit that succeeded */
 };
 
-enum rb_status rb_tick_new(struct rb_store *store, enum rb_status (*reload)(void *arg), void *arg,
-                           struct rb_tick **ret)
+enum rb_status rb_tick_new(struct rb_store *store, enum rb_status (*reload)(void *arg), void *arg, struct rb_tick **ret)
 {
     struct rb_tick *tick = calloc(1, sizeof *tick);
     if (!tick)

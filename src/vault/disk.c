@@ -38,6 +38,7 @@ struct record_file {
 
 struct rb_file_disk {
     struct rb_disk port;
+    const char *dirs[2]; /* borrowed */
     struct record_file files[2];
     unsigned char half[HALF]; /* one half on its way: writing must not depend on memory */
 };
@@ -198,9 +199,20 @@ static enum rb_status make_file(struct rb_file_disk *disk, const char *dir, cons
     return rb_fail(err, status, "Cannot make %s: %s.", path, rb_status_text(status));
 }
 
-static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum rb_record record, struct rb_error *err)
+/* Two daemons with one key folder would count over each other's marks. */
+static enum rb_status hold(int fd, const char *path, struct rb_error *err)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return RB_OK;
+    if (errno == EWOULDBLOCK)
+        return rb_fail(err, RB_BUSY, "Another relay-broker uses %s; end it, or use another --keys.", path);
+    return rb_fail(err, RB_IO, "Cannot lock %s: %s.", path, strerror(errno));
+}
+
+static enum rb_status open_file(struct rb_file_disk *disk, enum rb_record record, struct rb_error *err)
 {
     struct record_file *file = &disk->files[record];
+    const char *dir = disk->dirs[record];
     RB_CLEANUP_STR struct rb_str path = RB_STR_INIT;
     rb_str_addf(&path, "%s/%s", dir, names[record]);
     if (rb_str_failed(&path))
@@ -223,12 +235,18 @@ static enum rb_status open_file(struct rb_file_disk *disk, const char *dir, enum
         return rb_fail(err, RB_DENIED, "%s is not a file of the user who runs this; check its owner.", path.at);
     if ((found.st_mode & 0177) && fchmod(file->fd, 0600) != 0)
         return rb_fail(err, rb_file_status(errno), "%s is open to other users: %s.", path.at, strerror(errno));
-    /* Two daemons with one key folder would count over each other's marks. */
-    if (flock(file->fd, LOCK_EX | LOCK_NB) != 0)
-        return rb_fail(err, errno == EWOULDBLOCK ? RB_BUSY : RB_IO,
-                       "Another relay-broker uses %s; end it, or use another folder.", path.at);
+    status = record == RB_RECORD_COUNTER ? hold(file->fd, path.at, err) : RB_OK;
+    if (status != RB_OK)
+        return status;
     status = find_record(disk, record);
-    return status == RB_OK ? RB_OK : rb_fail(err, status, "%s cannot be read.", path.at);
+    return status == RB_OK ? RB_OK : rb_fail(err, status, "%s cannot be read: %s.", path.at, rb_status_text(status));
+}
+
+static enum rb_status disk_open(struct rb_disk *port, struct rb_error *err)
+{
+    struct rb_file_disk *disk = RB_CONTAINER(port, struct rb_file_disk, port);
+    enum rb_status status = open_file(disk, RB_RECORD_SLOT, err);
+    return status == RB_OK ? open_file(disk, RB_RECORD_COUNTER, err) : status;
 }
 
 enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, struct rb_file_disk **ret,
@@ -237,15 +255,10 @@ enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, str
     struct rb_file_disk *disk = calloc(1, sizeof *disk);
     if (!disk)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    disk->port = (struct rb_disk){.read = disk_read, .write = disk_write};
+    disk->port = (struct rb_disk){.open = disk_open, .read = disk_read, .write = disk_write};
+    disk->dirs[RB_RECORD_SLOT] = state_dir;
+    disk->dirs[RB_RECORD_COUNTER] = keys_dir;
     disk->files[0].fd = disk->files[1].fd = -1;
-    enum rb_status status = open_file(disk, state_dir, RB_RECORD_SLOT, err);
-    if (status == RB_OK)
-        status = open_file(disk, keys_dir, RB_RECORD_COUNTER, err);
-    if (status != RB_OK) {
-        rb_file_disk_free(disk);
-        return status;
-    }
     *ret = disk;
     return RB_OK;
 }

@@ -16,6 +16,9 @@ enum rb_record { RB_RECORD_SLOT, RB_RECORD_COUNTER };
 enum { RB_RECORD_MAX = 64 * 1024 };
 
 struct rb_disk {
+    /* Once, before all else, when the store holds the state folder: makes missing files. RB_BUSY: another daemon counts
+     * in the key folder. NULL: there is nothing to open. */
+    enum rb_status (*open)(struct rb_disk *disk, struct rb_error *err);
     /* Appends the record to `out`; RB_NOT_FOUND when it was never written; RB_CORRUPT when neither half is whole. */
     enum rb_status (*read)(struct rb_disk *disk, enum rb_record record, struct rb_str *out, struct rb_error *err);
     /* On return RB_OK it is on disk. RB_IO: unknown. RB_FULL above RB_RECORD_MAX. */
@@ -23,8 +26,7 @@ struct rb_disk {
 };
 
 struct rb_file_disk;
-/* Makes and preallocates missing files (0600); folders are made 0700. RB_BUSY: another daemon uses one of the folders.
- */
+/* Its files are made and preallocated (0600), its folders made (0700) by open. The names are borrowed. */
 enum rb_status rb_file_disk_new(const char *state_dir, const char *keys_dir, struct rb_file_disk **ret,
                                 struct rb_error *err);
 void rb_file_disk_free(struct rb_file_disk *disk);

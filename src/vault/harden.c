@@ -19,6 +19,6 @@ enum rb_status rb_harden_process(struct rb_error *err)
     if (unsetenv("SSLKEYLOGFILE") != 0)
         return rb_fail(err, RB_NO_MEMORY, "SSLKEYLOGFILE cannot be taken out of the environment: %s.", strerror(errno));
     if (sodium_init() < 0)
-        return rb_fail(err, RB_UNAVAILABLE, "Libsodium cannot be started: no random numbers.");
+        return rb_fail(err, RB_IO, "The system gives no random numbers, and nothing is safe without them.");
     return RB_OK;
 }

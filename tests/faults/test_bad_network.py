@@ -105,7 +105,7 @@ def stand_still(folder, seconds, token_seconds):
         if seconds > 25:
             told = asked.result().json()["message"]
             assert asked.value.status_code == 503
-            assert sentence(told) == "The relay could not be asked: no whole answer of the relay: it took too long. " \
+            assert sentence(told) == "The relay gave no answer to pass on: no whole answer of the relay: it took too long. " \
                                      "Try again later."
             assert broker.account()["trouble"] == "no whole answer of the relay: it took too long"
         relay.send_signal(signal.SIGCONT)

@@ -16,7 +16,7 @@ def test_a_new_folder_on_a_full_disk_is_refused_with_a_sentence(disk, small_of):
     disk.fill()
     broker = small_of(state=disk, start=False)
     said = run(broker)
-    assert str(broker.state) in said and "full" in said, said
+    assert str(broker.state) in said and "room" in said, said
 
 
 def start_with_room_for(broker, disk, kib):
@@ -78,7 +78,7 @@ def test_a_full_key_folder_is_refused_with_a_sentence_at_the_first_start_only(re
     keys.fill()
     broker = small_of(keys=keys, start=False)
     said = run(broker)
-    assert str(broker.keys) in said and "full" in said, said
+    assert str(broker.keys) in said and "room" in said, said
     keys.free()
     broker = small_of(keys=keys)
     broker.login(fake)

@@ -33,7 +33,8 @@ class Row:
     state: str = "active"
     post: tuple = (202, "queued")
     command: tuple = (0, "queued")
-    poll: tuple = (200, "empty")
+    poll: tuple = (503, "The relay has not said yet where one of these topics ends, so nothing of it can be promised. Try "
+                        "again.")
     asked: tuple = None         # GET /api/v1/topics
     me: tuple = None
     login: tuple = None
@@ -43,8 +44,10 @@ class Row:
     def __post_init__(self):
         self.why_me = self.why_me or self.why
         advice = "" if self.why == NO_LOGIN else " Try again later."
-        self.asked = self.asked or (503, f"The relay could not be asked: {self.why}.{advice}")
-        self.me = self.me or (503, f"The relay could not be asked: {self.why_me}.{advice}")
+        not_asked = self.why == NO_LOGIN or self.why.startswith(UNREACHABLE)
+        told = "The relay could not be asked" if not_asked else "The relay gave no answer to pass on"
+        self.asked = self.asked or (503, f"{told}: {self.why}.{advice}")
+        self.me = self.me or (503, f"{told}: {self.why_me}.{advice}")
         self.login = self.login or (1, f"The login at {{url}} failed: {self.why_me}.")
 
 

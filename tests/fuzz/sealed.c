@@ -230,7 +230,9 @@ static struct rb_disk *open_disk(struct rb_file_disk **ret)
     enum rb_status status =
         rb_file_disk_new(rb_test_path(&host.folder, "s"), rb_test_path(&host.folder, "c"), ret, &err);
     FUZZ_CHECK(status == RB_OK);
-    return rb_file_disk_port(*ret);
+    struct rb_disk *disk = rb_file_disk_port(*ret);
+    FUZZ_CHECK(disk->open(disk, &err) == RB_OK);
+    return disk;
 }
 
 static void check_reads(struct rb_disk *disk, enum rb_record record, struct rb_span bytes)

@@ -251,8 +251,7 @@ void logins_chain_moves(struct logins *logins, long long chain, const char *to)
 static bool login_is_under_way(const struct logins *logins)
 {
     const struct world *world = logins->world;
-    return world->up && logins->account &&
-           (!rb_list_empty(&logins->account->accounts->logins) || !is_on_disk(world));
+    return world->up && logins->account && (!rb_list_empty(&logins->account->accounts->logins) || !is_on_disk(world));
 }
 
 void logins_copy(struct logins *logins)

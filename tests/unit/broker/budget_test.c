@@ -17,7 +17,8 @@ static void setup(void)
     config = rb_broker_config_default;
     config.refreshes_per_minute = 3;
     ports = (struct rb_ports){.clock = &fake.clock, .config = &config};
-    ck_assert_int_eq(rb_budgets_new(&ports, &budgets), RB_OK);
+    struct rb_error err;
+    ck_assert_int_eq(rb_budgets_new(&ports, &budgets, &err), RB_OK);
 }
 
 static void teardown(void)

@@ -162,6 +162,24 @@ START_TEST(a_reopened_database_has_its_rows_and_runs_no_migration_twice)
 }
 END_TEST
 
+/* _i: the schema that it has. */
+START_TEST(a_database_of_an_older_schema_is_brought_up_to_date_with_its_rows)
+{
+    char mark[64];
+    meddle("PRAGMA auto_vacuum = INCREMENTAL");
+    for (int i = 0; i < _i; i++)
+        meddle(rb_schema[i].sql);
+    snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d", RB_APPLICATION_ID, _i);
+    meddle(mark);
+    meddle("INSERT INTO topic(id, account, name) VALUES(7, 1, 'jobs');"
+           "INSERT INTO post(id, topic, state, at, bytes, digest) VALUES(9, 7, 0, 1, 2, x'00');");
+    open_store(NULL, 0);
+    ck_assert_int_eq(number("PRAGMA user_version"), (int)rb_schema_count);
+    ck_assert_int_eq(number("SELECT uid FROM topic WHERE id = 7 AND name = 'jobs'"), -1);
+    ck_assert_int_eq(number("SELECT uid FROM post WHERE id = 9 AND topic = 7"), -1);
+}
+END_TEST
+
 START_TEST(a_file_that_a_crash_left_without_tables_is_taken)
 {
     meddle("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;");
@@ -309,6 +327,7 @@ Suite *open_suite(void)
     tcase_add_test(tests, T6_a_file_system_without_a_write_ahead_log_is_refused);
     tcase_add_test(tests, T6_a_network_file_system_is_refused);
     tcase_add_test(tests, a_reopened_database_has_its_rows_and_runs_no_migration_twice);
+    tcase_add_loop_test(tests, a_database_of_an_older_schema_is_brought_up_to_date_with_its_rows, 1, 2);
     tcase_add_test(tests, a_file_that_a_crash_left_without_tables_is_taken);
     tcase_add_test(tests, a_database_of_a_newer_version_is_refused);
     tcase_add_test(tests, a_file_that_is_no_database_is_refused_and_left_alone);
