@@ -56,8 +56,8 @@ static bool take_line(struct rb_span *rest, struct rb_span *ret)
     return !ret->len || (!memchr(ret->at, '\r', ret->len) && !memchr(ret->at, 0, ret->len));
 }
 
-/* To libmicrohttpd a line ":" ends the head as an empty one does, and after a bare LF nobody can see it any more: the two
- * are written over as CR LF is. */
+/* To libmicrohttpd a line that begins with a colon or a zero byte may end the head as an empty one does, and after a bare
+ * LF nobody can see it any more: the two are written over as CR LF is. */
 static bool take_head_line(struct rb_span *rest, struct rb_span *ret)
 {
     struct rb_span from = *rest;
@@ -65,8 +65,8 @@ static bool take_head_line(struct rb_span *rest, struct rb_span *ret)
         return true;
     *rest = from;
     *ret = fuzz_until(rest, '\n');
-    if (rest->len < 3 || memcmp(rest->at, ":\r\n", 3) != 0 || memchr(ret->at, '\r', ret->len) ||
-        memchr(ret->at, 0, ret->len))
+    if (rest->len < 3 || !memchr(":", rest->at[0], 2) || !memchr("\r:", rest->at[1], 3) || rest->at[2] != '\n' ||
+        memchr(ret->at, '\r', ret->len) || memchr(ret->at, 0, ret->len))
         return false;
     fuzz_take(rest, 1);
     return true;
