@@ -248,6 +248,7 @@ enum rb_status rb_topic_get(struct rb_topics *topics, int64_t account, struct rb
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     if (!entry->has_row) {
         entry->topic.uid = uid;
+        entry->topic.wanted = rb_clock_wall_ms(topics->ports->clock);
         rb_topic_save(topics, &entry->topic);
     }
     *ret = &entry->topic;

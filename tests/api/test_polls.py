@@ -46,9 +46,11 @@ def test_catching_up_looks_exactly_like_the_relays(shared, topic):
 
 
 def test_a_waiters_answer_looks_exactly_like_the_relays(shared, topic, pool):
+    before = shared.fake.state()["waiting_polls"]
     theirs = pool.submit(poll_relay, shared, [topic], None, 10)
+    wait_for(lambda: shared.fake.state()["waiting_polls"] > before)
     ours = parked_poll(pool, shared.broker, [topic], timeout=10)
-    wait_for(lambda: shared.fake.state()["waiting_polls"] >= 2)
+    wait_for(lambda: shared.fake.state()["waiting_polls"] > before + 1)
     upstream.publish(shared.broker, shared.fake, topic, {"n": 1})
     ours, theirs = ours.result()["messages"], theirs.result()["messages"]
     assert len(ours) == len(theirs) == 1

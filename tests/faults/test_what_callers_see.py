@@ -240,6 +240,16 @@ def printed(result):
     return 0, "queued" if result.stdout.startswith("queued outbox-") else result.stdout.strip()
 
 
+def complaints(broker):
+    """What the three places say of the account, at one time: no call ended in between."""
+    def read():
+        account, shown = broker.account(), broker.run("status").stdout
+        told = requests.get(broker.url + "/v1/status", timeout=10).json()["accounts"][0]
+        return broker.account()["trouble"] == account["trouble"] and (account, shown, told)
+
+    return harness.wait_for(read, what="a moment without a change")
+
+
 def look(scene):
     """The cells of a row."""
     broker = scene.broker
@@ -253,8 +263,7 @@ def look(scene):
     took = time.monotonic() - began
     assert 1 <= took < 5 or cells["poll"][0] != 200, f"a poll of 1 s took {took:.1f} s"
     cells |= {name: said(call.result()) for name, call in calls.items()}
-    account, shown = broker.account(), broker.run("status").stdout
-    told = requests.get(broker.url + "/v1/status", timeout=10).json()["accounts"][0]
+    account, shown, told = complaints(broker)
     assert told["state"] == account["state"] and told["relay_answers"] == (not account["trouble"])
     assert ("RELAY TROUBLE: " + account["trouble"] in shown) == bool(account["trouble"])
     cells |= {"state": account["state"], "trouble": account["trouble"]}
