@@ -392,6 +392,9 @@ static void settle(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     RB_CLEANUP_STR struct rb_str request = RB_STR_INIT, answer = RB_STR_INIT;
+    /* libFuzzer learns what it is compared with. A caller who knows it may hear it. */
+    if (fuzz_has((struct rb_span){(const char *)data, size}, RB_SPAN(UPSTREAM_SECRET)))
+        return 0;
     if (host.inputs++ % INPUTS_A_BROKER == 0) {
         close_host();
         open_host();
