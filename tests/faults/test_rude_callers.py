@@ -183,7 +183,7 @@ def full_house(fake, broker_of):
 def test_a_poll_too_many_is_told_so(full_house):
     refused = requests.post(full_house.url + POLLS, json={"topics": ["t"], "timeout": 5}, timeout=10)
     assert refused.status_code == 503
-    assert refused.json()["message"] == "Too many requests are waiting at this moment."
+    assert refused.json()["message"] == "Too many requests of this user are waiting at this moment."
 
 
 def test_polls_that_wait_keep_out_no_post_and_no_look_at_the_health(full_house):

@@ -339,8 +339,8 @@ static void check_placeholders(struct rb_json_value body)
 
 static int64_t check_answer(struct rb_span answer)
 {
-    static const int known[] = {200, 201, 202, 204, 207, 400, 401, 403, 404, 405, 409,
-                                410, 413, 414, 415, 422, 431, 502, 503, 504, 507};
+    static const int known[] = {200, 201, 202, 204, 207, 400, 401, 403, 404, 405, 408,
+                                409, 410, 413, 414, 415, 422, 431, 502, 503, 504, 507};
     const char *end = memmem(answer.at, answer.len, "\r\n\r\n", 4);
     FUZZ_CHECK(answer.len > 12 && memcmp(answer.at, "HTTP/1.1 ", 9) == 0 && end);
     struct rb_span head = {answer.at, (size_t)(end + 2 - answer.at)}, body = {end + 4, answer.len - head.len - 2};

@@ -98,7 +98,7 @@ def test_a_quiet_client_is_not_starved_by_a_flood_and_memory_is_bounded(fake, br
 
 
 def test_a_full_outbox_still_takes_posts_of_quiet_topics(fake, broker_of):
-    broker = broker_of("outbox {\n rows = 400\n}\n")
+    broker = broker_of("outbox {\n rows = 500\n}\n")  # of which one user may fill 400
     fake.control("faults", do="status", status=503, path="/api/v1/messages", count=0)
     flood = 0
     with requests.Session() as session:
@@ -111,7 +111,7 @@ def test_a_full_outbox_still_takes_posts_of_quiet_topics(fake, broker_of):
 
 
 def test_a_caller_without_a_descriptor_left_waits_its_turn_and_upstream_work_goes_on(fake, broker_of, sockets, say):
-    broker = broker_of(wrapper=["prlimit", "--nofile=600:600"])
+    broker = broker_of("limits {\n user_percent = 100\n}\n", wrapper=["prlimit", "--nofile=600:600"])
     with requests.Session() as kept:
         assert broker.post("t", {"n": 0}, session=kept).status_code == 201
         held = sockets(broker, poll_request(broker.port, ["parked"], timeout=60), count=200)
