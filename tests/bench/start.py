@@ -15,7 +15,7 @@ TEMPLATES = 5  # rows of each kind that the shipped binary writes; the rest are 
 
 def lived_in(folder, relay):
     """A stopped broker whose database has rows of each kind, as the shipped binary writes them."""
-    broker = harness.Broker(folder, config=ground.NO_LIMITS)
+    broker = harness.Broker(folder, config=ground.NO_LIMITS + "limits {\n user_percent = 100\n}\n")
     broker.login(relay)
     topics = [f"topic_{i}" for i in range(TOPICS)]
     broker.poll(topics, since={topic: "0-0" for topic in topics}, timeout=1)
