@@ -25,9 +25,8 @@ static struct rb_map_node **slot_of(struct rb_map *map, uint64_t hash)
     return map->slots ? &map->slots[hash & (map->slot_count - 1)] : &map->only;
 }
 
-static void grow(struct rb_map *map)
+static void grow(struct rb_map *map, size_t count)
 {
-    size_t count = map->slot_count ? map->slot_count * 2 : FIRST_SLOTS;
     struct rb_map_node **slots = calloc(count, sizeof(struct rb_map_node *));
     if (!slots)
         return;
@@ -44,10 +43,19 @@ static void grow(struct rb_map *map)
     free(old.slots);
 }
 
+void rb_map_expect(struct rb_map *map, size_t nodes)
+{
+    size_t count = FIRST_SLOTS;
+    while (count < nodes && count < SIZE_MAX / 2)
+        count *= 2;
+    if (count > map->slot_count)
+        grow(map, count);
+}
+
 void rb_map_add(struct rb_map *map, struct rb_map_node *node, uint64_t hash)
 {
     if (map->count >= map->slot_count)
-        grow(map);
+        grow(map, map->slot_count ? map->slot_count * 2 : FIRST_SLOTS);
     struct rb_map_node **slot = slot_of(map, hash);
     node->hash = hash;
     node->next = *slot;

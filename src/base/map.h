@@ -26,6 +26,9 @@ uint64_t rb_hash_i64(int64_t value);
 /* For keys that a caller chooses: with a secret seed nobody can aim at one chain. */
 uint64_t rb_hash_bytes(const unsigned char seed[RB_MAP_SEED_BYTES], struct rb_span bytes);
 
+/* Makes room for so many nodes at once, if there is memory: a table that grows with them moves each of them again and
+ * again. */
+void rb_map_expect(struct rb_map *map, size_t nodes);
 /* Adds a node that is in no map. */
 void rb_map_add(struct rb_map *map, struct rb_map_node *node, uint64_t hash);
 /* A node with this hash, and the next one after it with the same; NULL: none. */

@@ -273,10 +273,10 @@ static void load_row(void *arg, const struct rb_post_row *row)
         rb_entry_set_state(entry, RB_POST_UNKNOWN);
 }
 
-static enum rb_status load(struct rb_outbox *outbox)
+static enum rb_status load(struct rb_outbox *outbox, bool scan)
 {
     struct loading loading = {outbox, RB_OK};
-    rb_post_rows_open(outbox->posts, load_row, &loading);
+    rb_post_rows_open(outbox->posts, scan, load_row, &loading);
     return loading.status == RB_OK ? rb_store_failed(outbox->ports->store) : loading.status;
 }
 
@@ -305,7 +305,11 @@ static enum rb_status open_rows(struct rb_outbox *outbox, struct rb_error *err)
         status = rb_batch_rows_new(outbox->ports->store, &outbox->batches, err);
     if (status != RB_OK)
         return status;
-    status = load(outbox);
+    int64_t open, at_most, keys = outbox->ports->config->keys;
+    rb_post_rows_count(outbox->posts, &open, &at_most);
+    rb_map_expect(&outbox->entries, (size_t)open);
+    rb_map_expect(&outbox->keys, (size_t)(at_most < keys ? at_most : keys));
+    status = load(outbox, true);
     if (status == RB_OK)
         status = rb_keys_load(outbox);
     if (status == RB_OK)
@@ -400,7 +404,7 @@ enum rb_status rb_outbox_reload(struct rb_outbox *outbox)
     struct rb_clock *clock = outbox->ports->clock;
     outbox->paused_until_ms = rb_clock_now_ms(clock) + outbox->ports->config->backoff_min_ms;
     free_entries(outbox);
-    enum rb_status status = load(outbox);
+    enum rb_status status = load(outbox, false);
     if (status != RB_OK)
         return status;
     rb_waits_attach(outbox);

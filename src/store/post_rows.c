@@ -2,12 +2,16 @@
 
 struct rb_post_rows {
     struct rb_store *store;
-    sqlite3_stmt *insert, *insert_body, *update, *end, *delete_body, *delete_row, *get, *body, *open, *keys, *after;
+    sqlite3_stmt *insert, *insert_body, *update, *end, *delete_body, *delete_row, *get, *body, *open, *open_by_id,
+        *count, *keys, *after;
 };
 
 #define COLUMNS                                                                                               \
     "id, topic, state, at, ended, expires, ttl, bytes, key, digest, stamp, batch, attempts, maybe_duplicate," \
     " message_id, timestamp, detail, status, uid"
+#define OPEN                                                                                              \
+    "SELECT id, topic, state, at, expires, bytes, stamp, batch, attempts, maybe_duplicate, uid FROM post" \
+    " WHERE state < 3 ORDER BY "
 
 enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **ret, struct rb_error *err)
 {
@@ -23,7 +27,10 @@ enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **re
         {RB_ROWS_AT(ret, delete_row), "DELETE FROM post WHERE id = ?1"},
         {RB_ROWS_AT(ret, get), "SELECT " COLUMNS " FROM post WHERE id = ?1"},
         {RB_ROWS_AT(ret, body), "SELECT metadata, payload FROM post_body WHERE id = ?1"},
-        {RB_ROWS_AT(ret, open), "SELECT " COLUMNS " FROM post WHERE state < 3 ORDER BY topic, id"},
+        {RB_ROWS_AT(ret, open), OPEN "topic, id"},
+        {RB_ROWS_AT(ret, open_by_id), OPEN "id"},
+        {RB_ROWS_AT(ret, count), "SELECT (SELECT count(*) FROM post WHERE state < 3),"
+                                 " (SELECT max(id) FROM post) - (SELECT min(id) FROM post) + 1"},
         {RB_ROWS_AT(ret, keys), "SELECT id, key, uid FROM post WHERE key IS NOT NULL"},
         {RB_ROWS_AT(ret, after), "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
     };
@@ -137,10 +144,35 @@ bool rb_post_rows_body(struct rb_post_rows *rows, int64_t id,
     return true;
 }
 
-void rb_post_rows_open(struct rb_post_rows *rows, rb_post_each each, void *arg)
+void rb_post_rows_open(struct rb_post_rows *rows, bool scan, rb_post_each each, void *arg)
 {
-    while (rb_store_row(rows->store, rows->open))
-        read_row(rows->open, each, arg);
+    sqlite3_stmt *s = scan ? rows->open_by_id : rows->open;
+    while (rb_store_row(rows->store, s)) {
+        struct rb_post_row row = {
+            .id = sqlite3_column_int64(s, 0),
+            .topic = sqlite3_column_int64(s, 1),
+            .state = sqlite3_column_int(s, 2),
+            .at = sqlite3_column_int64(s, 3),
+            .expires = sqlite3_column_int64(s, 4),
+            .bytes = sqlite3_column_int64(s, 5),
+            .stamp = rb_column_blob(s, 6),
+            .batch = sqlite3_column_int64(s, 7),
+            .attempts = sqlite3_column_int(s, 8),
+            .maybe_duplicate = sqlite3_column_int(s, 9) != 0,
+            .uid = sqlite3_column_int64(s, 10),
+        };
+        each(arg, &row);
+    }
+}
+
+void rb_post_rows_count(struct rb_post_rows *rows, int64_t *ret_open, int64_t *ret_at_most)
+{
+    *ret_open = *ret_at_most = 0;
+    if (!rb_store_row(rows->store, rows->count))
+        return;
+    *ret_open = sqlite3_column_int64(rows->count, 0);
+    *ret_at_most = sqlite3_column_int64(rows->count, 1);
+    rb_store_row_end(rows->count);
 }
 
 void rb_post_rows_keys(struct rb_post_rows *rows, rb_post_each each, void *arg)

@@ -43,8 +43,11 @@ typedef void (*rb_post_each)(void *arg, const struct rb_post_row *row);
 bool rb_post_rows_get(struct rb_post_rows *rows, int64_t id, rb_post_each each, void *arg);
 bool rb_post_rows_body(struct rb_post_rows *rows, int64_t id,
                        void (*each)(void *arg, struct rb_span metadata, struct rb_span payload), void *arg);
-/* Open rows, by topic, then id. */
-void rb_post_rows_open(struct rb_post_rows *rows, rb_post_each each, void *arg);
+/* Open rows, those of a topic by id; key, digest, ttl and what an end sets are left out. `scan`: the whole table is read
+ * in its order, which is faster where many of its rows are open, and much slower where few are. */
+void rb_post_rows_open(struct rb_post_rows *rows, bool scan, rb_post_each each, void *arg);
+/* How many open rows there are, and no fewer than there are rows at all. */
+void rb_post_rows_count(struct rb_post_rows *rows, int64_t *ret_open, int64_t *ret_at_most);
 /* Rows with a key: id, key and uid alone are set. */
 void rb_post_rows_keys(struct rb_post_rows *rows, rb_post_each each, void *arg);
 /* Up to `limit` rows with larger ids than `after`, by id. */

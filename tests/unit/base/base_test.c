@@ -9,6 +9,7 @@ int main(void)
     srunner_add_suite(runner, list_suite());
     srunner_add_suite(runner, log_suite());
     srunner_add_suite(runner, loop_suite());
+    srunner_add_suite(runner, map_suite());
     srunner_add_suite(runner, random_suite());
     srunner_add_suite(runner, share_suite());
     srunner_add_suite(runner, status_suite());

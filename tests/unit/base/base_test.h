@@ -9,6 +9,7 @@ Suite *json_span_suite(void);
 Suite *list_suite(void);
 Suite *log_suite(void);
 Suite *loop_suite(void);
+Suite *map_suite(void);
 Suite *random_suite(void);
 Suite *share_suite(void);
 Suite *status_suite(void);
