@@ -16,6 +16,7 @@ struct rotation {
     struct rb_accounts *accounts;
     int64_t chain, generation;
     enum verdict verdict;
+    bool unreadable; /* REFUSED, by ourselves: the sealed token does not open, nothing was sent */
     char cause[256];
     /* ROTATED */
     bool names; /* the token names the user of an account that has no user name yet: sealed under it */
@@ -190,16 +191,14 @@ static void apply_rotated(struct rotation *rotation, struct rb_chain *chain)
     rb_account_rows_set_access(accounts->account_rows, &row);
 }
 
-static const char does_not_open[] = "the sealed token does not open";
-
 static void apply_refused(struct rotation *rotation, struct rb_chain *chain)
 {
     struct rb_account *account = chain->account;
-    bool never_sent = strcmp(rotation->cause, does_not_open) == 0;
-    rb_event(account->accounts->events, account->id, chain->doubt || never_sent ? "chain_lost" : "foreign_use",
-             never_sent     ? "%s: a login is lost: %s."
-             : chain->doubt ? "%s: a login is lost: the answer to an earlier refresh never came (%s)."
-                            : "%s: somebody else used or revoked the refresh token; this login is gone (%s).",
+    rb_event(account->accounts->events, account->id,
+             chain->doubt || rotation->unreadable ? "chain_lost" : "foreign_use",
+             rotation->unreadable ? "%s: a login is lost: %s."
+             : chain->doubt       ? "%s: a login is lost: the answer to an earlier refresh never came (%s)."
+                                  : "%s: somebody else used or revoked the refresh token; this login is gone (%s).",
              account->name, rotation->cause);
     chain_kill(chain);
     account_settle(account);
@@ -399,7 +398,8 @@ static void begin(struct rb_chain *chain)
     enum rb_status status = chain_token(chain, &token);
     if (status == RB_CORRUPT || status == RB_NOT_FOUND) {
         rb_budget_give_back(accounts->budgets, account->relay_url, RB_BUDGET_REFRESH);
-        rotation_ends(chain, REFUSED, does_not_open);
+        chain->rotation->unreadable = true;
+        rotation_ends(chain, REFUSED, "the sealed token does not open");
         return;
     }
     if (status == RB_OK) {

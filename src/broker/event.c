@@ -54,16 +54,15 @@ void rb_event(struct rb_events *events, int64_t account, const char *kind, const
         text[0] = 0;
     RB_CLEANUP_STR struct rb_str printable = RB_STR_INIT;
     rb_str_add_printable(&printable, rb_span_of(text));
-    if (rb_str_failed(&printable)) {
-        rb_log(RB_LOG_ERROR, "event", "%s: out of memory for its text", kind);
-        return;
-    }
-    rb_log(RB_LOG_WARNING, "event", "%s: %s", kind, printable.at ? printable.at : "");
+    const char *told = rb_str_failed(&printable) ? "There was not enough memory for its text."
+                       : printable.at            ? printable.at
+                                                 : "";
+    rb_log(RB_LOG_WARNING, "event", "%s: %s", kind, told);
     struct rb_event_row row = {
         .at_wall_ms = rb_clock_wall_ms(events->ports->clock),
         .account = account,
         .kind = rb_span_of(kind),
-        .text = printable.at ? rb_str_span(&printable) : RB_SPAN(""),
+        .text = rb_span_of(told),
     };
     rb_event_rows_add(events->rows, &row);
     if (++events->count >= KEPT + TRIM_EVERY) {

@@ -217,6 +217,15 @@ static bool is_active(const struct sender *sender)
     return sender->busy || !rb_list_empty(&sender->queues);
 }
 
+static void begin_window(struct lane *lane, int64_t window)
+{
+    if (lane->window == window)
+        return;
+    lane->window = window;
+    RB_LIST_EACH (&lane->senders, node)
+        RB_CONTAINER(node, struct sender, node)->spent = 0;
+}
+
 /* D6: by how much a user is ahead of another who also sends is left to that one, who may have one topic where he has
  * many. */
 static bool may_spend(struct lane *lane, struct sender *sender)
@@ -225,12 +234,7 @@ static bool may_spend(struct lane *lane, struct sender *sender)
     int64_t left = rb_budget_left(lane->outbox->budgets, lane->url, RB_BUDGET_POST, &window);
     if (left == INT64_MAX || left <= 0) /* the budget itself says until when */
         return true;
-    RB_LIST_EACH (&lane->senders, node) {
-        struct sender *other = RB_CONTAINER(node, struct sender, node);
-        if (other->window != window)
-            other->spent = 0;
-        other->window = window;
-    }
+    begin_window(lane, window);
     RB_LIST_EACH (&lane->senders, node) {
         const struct sender *other = RB_CONTAINER(node, struct sender, node);
         if (is_active(other) && other->spent < sender->spent)

@@ -57,6 +57,7 @@ struct lane {
     int busy;          /* works under way */
     int failures;      /* in a row: then one work at a time probes */
     int64_t resume_ms; /* nothing before it */
+    int64_t window;    /* that minute of the posts' budget */
     bool pumping;
 };
 
@@ -66,7 +67,7 @@ struct sender {
     int64_t uid;
     struct rb_list queues; /* in turn; may be empty */
     int busy;              /* attempts under way */
-    int64_t window, spent; /* attempts in that minute of the budget */
+    int64_t spent;         /* attempts in the lane's window */
 };
 
 enum stage { STAGE_IDLE, STAGE_INTENT, STAGE_CALL };

@@ -58,26 +58,33 @@ static void on_gone(struct rb_http_request *request, void *arg)
     free(posting);
 }
 
-void rb_posting_start(struct rb_face_context *context, struct rb_http_request *request, struct rb_account *account,
-                      const struct rb_message_body *message, int64_t expires_wall_ms,
-                      const struct rb_posting_answers *answers)
+struct rb_post rb_posting_post(const struct rb_http_request *request, struct rb_account *account,
+                               const struct rb_message_body *message)
 {
     const struct rb_door *door = rb_http_door(request);
-    struct rb_post post = {
+    return (struct rb_post){
         .account = account,
         .topic = rb_str_span(&message->topic),
         .payload = message->payload,
         .metadata = message->metadata,
         .ttl_s = message->ttl_s,
-        .expires_wall_ms = expires_wall_ms,
         .key = rb_http_header(request, "Idempotency-Key"),
         .door = door->name,
         .uid = rb_http_peer(request)->uid,
     };
+}
+
+void rb_posting_start(struct rb_face_context *context, struct rb_http_request *request, struct rb_account *account,
+                      const struct rb_message_body *message, int64_t expires_wall_ms,
+                      const struct rb_posting_answers *answers)
+{
+    struct rb_post post = rb_posting_post(request, account, message);
+    post.expires_wall_ms = expires_wall_ms;
     if (post.key.len > RB_POSTING_KEY_MAX) {
         answers->refuse(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
     }
+    const struct rb_door *door = rb_http_door(request);
     if (!rb_door_may_post(door, post.topic)) {
         answers->refuse(request, RB_DENIED, "This door does not allow posts to that topic.");
         return;

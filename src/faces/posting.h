@@ -13,6 +13,10 @@ enum { RB_POSTING_KEY_MAX = 255 }; /* bytes of an Idempotency-Key */
  * s. */
 int64_t rb_posting_wait_ms(const struct rb_http_request *request);
 
+/* The message as this caller posts it, under the request's Idempotency-Key. Spans are the message's and the request's. */
+struct rb_post rb_posting_post(const struct rb_http_request *request, struct rb_account *account,
+                               const struct rb_message_body *message);
+
 /* Adds the message and answers through `answer` once its end is known or the wait is over; `committed` not RB_OK:
  * nothing is stored. When the outbox refuses the row, `refuse` answers at once. The request belongs to this module
  * until then. */

@@ -183,23 +183,6 @@ static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues
     return count;
 }
 
-static struct rb_post post_of(const struct rb_http_request *request, struct rb_account *account,
-                              const struct rb_message_body *message, struct rb_span key)
-{
-    const struct rb_door *door = rb_http_door(request);
-    return (struct rb_post){
-        .account = account,
-        .topic = rb_str_span(&message->topic),
-        .payload = message->payload,
-        .metadata = message->metadata,
-        .ttl_s = message->ttl_s,
-        .key = key,
-        .whole = rb_http_body(request),
-        .door = door->name,
-        .uid = rb_http_peer(request)->uid,
-    };
-}
-
 /* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds,
  * doors, keys) is checked for all before the first is added. */
 static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bulk, struct rb_account *account,
@@ -211,7 +194,11 @@ static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bul
         RB_CLEANUP_STR struct rb_str row_key = RB_STR_INIT;
         if (key.len)
             rb_str_addf(&row_key, "%.*s\n%zu", (int)key.len, key.at, i);
-        struct rb_post post = post_of(request, account, &messages[i], rb_str_span(&row_key));
+        if (rb_str_failed(&row_key))
+            return rb_fail(err, RB_NO_MEMORY, RB_MEMORY_IS_SHORT);
+        struct rb_post post = rb_posting_post(request, account, &messages[i]);
+        post.key = rb_str_span(&row_key);
+        post.whole = rb_http_body(request);
         bool repeated;
         enum rb_status status = rb_outbox_add(bulk->context->broker->outbox, &post, &bulk->ids[i], &repeated, err);
         if (status != RB_OK)
@@ -235,7 +222,7 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        struct rb_post like = post_of(request, account, &messages[i], rb_http_header(request, "Idempotency-Key"));
+        struct rb_post like = rb_posting_post(request, account, &messages[i]);
         struct rb_error full;
         if (rb_outbox_room(outbox, &like, (int64_t)count, (int64_t)bytes, &full) != RB_OK) {
             rb_wire_unavailable(request, 503, full.text, 5);

@@ -171,9 +171,8 @@ void rb_store_close(struct rb_store *store)
 
 void rb_store_mark(struct rb_store *store, int result, sqlite3_stmt *statement)
 {
-    if (rb_sql_is_defect(result))
-        rb_log(RB_LOG_ERROR, "store", "defect: %s, in: %s", sqlite3_errmsg(store->db),
-               statement ? sqlite3_sql(statement) : "?");
+    if (statement && rb_sql_is_defect(result))
+        rb_log(RB_LOG_ERROR, "store", "defect: %s, in: %s", sqlite3_errmsg(store->db), sqlite3_sql(statement));
     if (store->failed != RB_OK)
         return;
     enum rb_status status = rb_sql_status(store->db, result);

@@ -2,13 +2,8 @@
 
 struct rb_topic_rows {
     struct rb_store *store;
-    sqlite3_stmt *each, *save, *unused, *forget;
+    sqlite3_stmt *each, *save, *forget;
 };
-
-/* `rows` and `following` 0: no message is kept, and it has no anchor. */
-#define UNUSED                                   \
-    "wanted < ?1 AND following = 0 AND rows = 0" \
-    " AND id NOT IN (SELECT topic FROM place) AND id NOT IN (SELECT topic FROM post)"
 
 enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **ret, struct rb_error *err)
 {
@@ -21,8 +16,9 @@ enum rb_status rb_topic_rows_new(struct rb_store *store, struct rb_topic_rows **
          " ON CONFLICT(id) DO UPDATE SET posted = excluded.posted, following = excluded.following,"
          " cursor = excluded.cursor, newest = excluded.newest, head = excluded.head, tail = excluded.tail,"
          " rows = excluded.rows, bytes = excluded.bytes, wanted = excluded.wanted"},
-        {RB_ROWS_AT(ret, unused), "SELECT id FROM topic WHERE " UNUSED " LIMIT 1"},
-        {RB_ROWS_AT(ret, forget), "DELETE FROM topic WHERE " UNUSED},
+        /* Not followed, without rows: no message is kept, and it has no anchor. */
+        {RB_ROWS_AT(ret, forget), "DELETE FROM topic WHERE wanted < ?1 AND following = 0 AND rows = 0"
+                                  " AND id NOT IN (SELECT topic FROM place) AND id NOT IN (SELECT topic FROM post)"},
     };
     return RB_ROWS_NEW(store, statements, ret, err);
 }
@@ -76,10 +72,6 @@ void rb_topic_rows_save(struct rb_topic_rows *rows, const struct rb_topic_row *r
 
 void rb_topic_rows_forget(struct rb_topic_rows *rows, int64_t wanted_before)
 {
-    sqlite3_bind_int64(rows->unused, 1, wanted_before);
-    if (!rb_store_row(rows->store, rows->unused))
-        return;
-    rb_store_row_end(rows->unused);
     sqlite3_bind_int64(rows->forget, 1, wanted_before);
     rb_store_write(rows->store, rows->forget);
 }
