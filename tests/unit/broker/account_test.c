@@ -314,6 +314,41 @@ START_TEST(R7_another_user_under_the_same_name_is_refused_without_replace)
 }
 END_TEST
 
+START_TEST(a_login_that_cannot_be_right_is_not_sent_to_a_relay)
+{
+    struct ending ending;
+    host_login(false);
+    struct rb_login asked = password_login("second", "stranger");
+    asked.relay_url = NULL;
+    ck_assert_int_eq(login(&asked, &ending), RB_INVALID);
+    ck_assert_str_eq(ending.text, "The relay's URL is missing.");
+    asked = password_login("two\nlines", "stranger");
+    ck_assert_int_eq(login(&asked, &ending), RB_INVALID);
+    asked = password_login("second", "");
+    ck_assert_int_eq(login(&asked, &ending), RB_INVALID);
+    asked = password_login("second", "stranger");
+    asked.password = (struct rb_span){0};
+    ck_assert_int_eq(login(&asked, &ending), RB_INVALID);
+    asked.refresh_token = RB_SPAN("token");
+    ck_assert_int_eq(login(&asked, &ending), RB_INVALID);
+    ck_assert_int_eq((int)host_counts().logins, 1);
+}
+END_TEST
+
+START_TEST(a_login_or_a_probe_is_refused_while_the_daemon_stops)
+{
+    struct ending ending;
+    struct rb_error err;
+    rb_accounts_stop(world->broker->accounts);
+    struct rb_login asked = password_login("main", "user");
+    ck_assert_int_eq(login(&asked, &ending), RB_UNAVAILABLE);
+    ck_assert_str_eq(ending.text, "The daemon is stopping.");
+    ck_assert_int_eq(rb_account_probe(world->broker->accounts, world_url, NULL, on_end, &ending, &err), RB_UNAVAILABLE);
+    ck_assert_str_eq(err.text, "The daemon is stopping.");
+    ck_assert_int_eq((int)host_counts().logins, 0);
+}
+END_TEST
+
 START_TEST(R7_replace_gives_the_name_to_another_account_and_revokes_the_old_one)
 {
     struct ending ending;
@@ -806,6 +841,8 @@ static void add_tests(Suite *suite)
     tcase_add_test(tests, a_second_login_replaces_the_chain_and_revokes_the_first);
     tcase_add_test(tests, a_wiped_relay_shows_in_the_incarnation);
     tcase_add_test(tests, R7_another_user_under_the_same_name_is_refused_without_replace);
+    tcase_add_test(tests, a_login_that_cannot_be_right_is_not_sent_to_a_relay);
+    tcase_add_test(tests, a_login_or_a_probe_is_refused_while_the_daemon_stops);
     tcase_add_test(tests, R7_replace_gives_the_name_to_another_account_and_revokes_the_old_one);
     tcase_add_test(tests, R7_the_wrong_password_makes_no_account);
     tcase_add_test(tests, a_login_whose_commit_fails_is_kept_until_there_is_room);

@@ -20,8 +20,8 @@ static void teardown(void)
 /* --- what the disk does to the record files --- */
 
 static enum rb_status (*disk_write)(struct rb_disk *disk, enum rb_record record, struct rb_span bytes);
-static bool counter_fails, counter_kills, slot_was_lost;
-static int counter_writes;
+static bool counter_fails, counter_kills, slot_fails, slot_was_lost;
+static int counter_writes, slot_writes;
 
 static enum rb_status watched_write(struct rb_disk *disk, enum rb_record record, struct rb_span bytes)
 {
@@ -31,6 +31,10 @@ static enum rb_status watched_write(struct rb_disk *disk, enum rb_record record,
             return RB_IO;
         if (counter_kills)
             world->crash_in = 1;
+    }
+    if (record == RB_RECORD_SLOT && slot_fails) {
+        slot_writes++;
+        return RB_IO;
     }
     enum rb_status status = disk_write(disk, record, bytes);
     if (record == RB_RECORD_SLOT && world->dead)
@@ -42,8 +46,8 @@ static void watch_disk(void)
 {
     disk_write = world->disk.write;
     world->disk.write = watched_write;
-    counter_fails = counter_kills = slot_was_lost = false;
-    counter_writes = 0;
+    counter_fails = counter_kills = slot_fails = slot_was_lost = false;
+    counter_writes = slot_writes = 0;
 }
 
 /* --- R1 --- */
@@ -555,6 +559,22 @@ START_TEST(T4_a_rotated_token_that_was_never_committed_is_taken_from_the_slot_fi
 }
 END_TEST
 
+START_TEST(T4_a_slot_that_cannot_be_emptied_after_a_logout_brings_no_login_back)
+{
+    answer_meets_a_full_disk();
+    sim_vfs_set_full(world->vfs, false);
+    watch_disk();
+    log_out();
+    slot_fails = true;
+    ck_assert(host_chain_becomes("revoked", 2 * MINUTE));
+    ck_assert_int_ge(slot_writes, 1);
+    host_restart();
+    ck_assert_str_eq(host_chain(), "revoked");
+    ck_assert_int_eq(host_access(), RB_DENIED);
+    ck_assert_uint_eq(host_live_tokens("user"), 0);
+}
+END_TEST
+
 START_TEST(T4_an_answer_that_meets_an_uncommitted_logout_is_kept_when_that_fails)
 {
     host_login(false);
@@ -644,6 +664,7 @@ int main(void)
     tcase_add_test(tests, R6_a_logout_that_is_not_committed_did_not_happen);
     tcase_add_test(tests, T4_a_rotated_token_outlives_a_full_disk);
     tcase_add_test(tests, T4_a_rotated_token_that_was_never_committed_is_taken_from_the_slot_file);
+    tcase_add_test(tests, T4_a_slot_that_cannot_be_emptied_after_a_logout_brings_no_login_back);
     tcase_add_test(tests, T4_an_answer_that_meets_an_uncommitted_logout_is_kept_when_that_fails);
     tcase_add_loop_test(tests, P2_a_crash_on_any_operation_of_a_rotation_keeps_the_login, 0, 60);
     tcase_add_test(tests, P2_with_a_password_every_crash_is_recovered_from);

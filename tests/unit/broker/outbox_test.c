@@ -1175,6 +1175,38 @@ START_TEST(a_post_answered_202_survives_kill_9)
 }
 END_TEST
 
+/* As after a repair by hand. */
+static void lose_topic(const char *name)
+{
+    struct rb_store *store = world->broker->ports.store;
+    struct topic_loss {
+        struct rb_store *store;
+        sqlite3_stmt *lose;
+    } * loss;
+    const struct rb_statement statements[] = {{RB_ROWS_AT(&loss, lose), "DELETE FROM topic WHERE name = ?1"}};
+    ck_assert_int_eq(RB_ROWS_NEW(store, statements, &loss, NULL), RB_OK);
+    rb_bind_text(loss->lose, 1, rb_span_of(name));
+    ck_assert_int_eq(rb_store_write(store, loss->lose), 1);
+    world_end_tick(world);
+    free(loss);
+}
+
+START_TEST(a_post_whose_topic_was_lost_does_not_keep_the_others_from_starting)
+{
+    start();
+    world->weather.down = true;
+    add("lost", "{\"n\":1}");
+    int64_t other = add("jobs", "{\"n\":1}");
+    world_end_tick(world);
+    lose_topic("lost");
+    restart();
+    world->weather = fair;
+    becomes(other, RB_POST_ACCEPTED, 60 * 1000);
+    ck_assert_uint_eq(stored("lost"), 0);
+    finish();
+}
+END_TEST
+
 START_TEST(after_a_stop_nothing_new_is_sent)
 {
     start();
@@ -1417,6 +1449,7 @@ int main(void)
     tcase_add_test(tests, T4_nothing_spins_while_the_disk_is_full);
     tcase_add_test(tests, T5_a_post_in_flight_at_a_crash_is_looked_for_before_it_is_sent_again);
     tcase_add_test(tests, a_post_answered_202_survives_kill_9);
+    tcase_add_test(tests, a_post_whose_topic_was_lost_does_not_keep_the_others_from_starting);
     tcase_add_test(tests, after_a_stop_nothing_new_is_sent);
     tcase_add_test(tests, a_full_outbox_refuses_by_rows_and_by_bytes);
     tcase_add_test(tests, D6_a_user_fills_his_part_of_the_outbox_and_others_post_on);

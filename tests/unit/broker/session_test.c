@@ -640,6 +640,20 @@ START_TEST(d6_a_poll_of_more_topics_than_the_user_may_name_is_refused)
 }
 END_TEST
 
+START_TEST(a_poll_of_no_topic_or_of_too_many_is_refused)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    struct rb_poll poll = {.account = scene_account(&scene), .session = scene_session(&scene)};
+    struct rb_error err;
+    ck_assert_int_eq(rb_poll_start(scene.world->broker->sessions, &poll, &err), RB_INVALID);
+    poll.topic_count = RB_POLL_TOPICS_MAX + 1;
+    ck_assert_int_eq(rb_poll_start(scene.world->broker->sessions, &poll, &err), RB_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "A poll is over 1 to "));
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so)
 {
     struct scene scene;
@@ -899,6 +913,7 @@ int main(void)
     tcase_add_loop_test(lives, at_the_bound_the_longest_unused_session_that_never_polled_makes_room, 0, both);
     tcase_add_loop_test(lives, d6_at_a_users_own_bound_his_sessions_make_room_and_nobody_elses, 0, both);
     tcase_add_loop_test(lives, d6_a_poll_of_more_topics_than_the_user_may_name_is_refused, 0, both);
+    tcase_add_loop_test(lives, a_poll_of_no_topic_or_of_too_many_is_refused, 0, both);
     tcase_add_loop_test(lives, i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so, 0, both);
     tcase_add_loop_test(lives, an_unused_session_ends_and_holds_nothing_back, 0, both);
     tcase_add_loop_test(lives, a_living_sessions_place_outlasts_the_retention, 0, both);

@@ -74,6 +74,19 @@ START_TEST(what_is_no_numeric_address_is_invalid)
 }
 END_TEST
 
+START_TEST(what_is_no_numeric_address_is_named_with_its_port)
+{
+    struct rb_error err = {0};
+    int fd = -1, port = -1;
+    ck_assert_int_eq(rb_http_bind("relay.example", 8080, &fd, &port, &err), RB_INVALID);
+    ck_assert_str_eq(err.text, "\"relay.example\" port 8080 is no numeric address to listen on");
+    ck_assert_int_eq(rb_http_bind("127.0.0.1", 70000, &fd, &port, &err), RB_INVALID);
+    ck_assert_str_eq(err.text, "\"127.0.0.1\" port 70000 is no numeric address to listen on");
+    ck_assert_int_eq(err.status, RB_INVALID);
+    ck_assert_int_eq(fd, -1);
+}
+END_TEST
+
 static char folder[64], path[96];
 
 static void make_folder(void)
@@ -157,6 +170,7 @@ Suite *bind_suite(void)
     tcase_add_test(tcp, a_port_taken_by_a_listener_on_all_addresses_is_busy);
     tcase_add_test(tcp, v4_and_v6_can_have_the_same_port);
     tcase_add_test(tcp, what_is_no_numeric_address_is_invalid);
+    tcase_add_test(tcp, what_is_no_numeric_address_is_named_with_its_port);
     tcase_add_test(tcp, only_a_listening_socket_is_taken);
     suite_add_tcase(suite, tcp);
     TCase *local = tcase_create("unix");

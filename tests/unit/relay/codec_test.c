@@ -314,6 +314,31 @@ START_TEST(a_long_sentence_is_cut_between_characters)
 }
 END_TEST
 
+START_TEST(each_problem_has_a_text_of_its_own)
+{
+    static const char *const texts[] = {
+        [P(NONE)] = "none",
+        [P(UNREACHABLE)] = "the relay cannot be reached",
+        [P(LOST)] = "no whole answer of the relay",
+        [P(TOO_LONG)] = "the relay's answer is too long",
+        [P(SERVER)] = "the relay failed",
+        [P(RATE)] = "the relay's rate limit is reached",
+        [P(UNAUTHORIZED)] = "the relay does not accept the credentials",
+        [P(TOKEN_REFUSED)] = "the relay refuses the refresh token for good",
+        [P(FORBIDDEN)] = "the relay does not permit it",
+        [P(NOT_FOUND)] = "the relay does not know it",
+        [P(EXISTS)] = "the relay has it already",
+        [P(INVALID)] = "the relay calls the request invalid",
+        [P(TOO_LARGE)] = "the request is too large for the relay",
+    };
+    size_t count = sizeof texts / sizeof *texts;
+    for (size_t i = 0; i < count; i++)
+        ck_assert_str_eq(rb_problem_text((enum rb_problem)i), texts[i]);
+    /* So the table above has them all. */
+    ck_assert_str_eq(rb_problem_text((enum rb_problem)count), "unknown problem");
+}
+END_TEST
+
 static int64_t expiry_of(const char *expires_in)
 {
     RB_CLEANUP_STR struct rb_str body = RB_STR_INIT;
@@ -426,6 +451,7 @@ Suite *codec_suite(void)
     tcase_add_test(tcase, the_relays_sentence_is_printable_and_never_what_was_sent);
     tcase_add_test(tcase, of_auth_calls_only_the_two_sentences_are_carried_on);
     tcase_add_test(tcase, a_long_sentence_is_cut_between_characters);
+    tcase_add_test(tcase, each_problem_has_a_text_of_its_own);
     tcase_add_test(tcase, the_lifetime_of_a_token_is_clamped);
     tcase_add_test(tcase, messages_come_down_with_their_own_bytes);
     tcase_add_test(tcase, a_page_has_its_cursor);

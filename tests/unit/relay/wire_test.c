@@ -213,6 +213,22 @@ START_TEST(a_page_of_html_is_no_success)
 }
 END_TEST
 
+START_TEST(a_server_that_switches_to_another_protocol_leaves_a_post_unknown)
+{
+    BEGIN(ANSWER_STORED, {ACT_ANSWER_AND_CLOSE, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                                                "Upgrade: other\r\n\r\nhello"});
+    wire_post(&wire, "key-1");
+    ck_assert_int_eq(wire.answer.end, RB_END_UNKNOWN);
+    ck_assert_int_eq(wire.answer.problem, RB_PROBLEM_LOST);
+    ck_assert_int_eq(wire.answer.status, 0);
+    ck_assert_str_eq(wire.answer.detail, "not an HTTP answer");
+    wire_post(&wire, "key-2");
+    ck_assert_int_eq(wire.answer.end, RB_END_EXECUTED);
+    ck_assert_uint_eq(server_count(&server, "key-1"), 1);
+    finish();
+}
+END_TEST
+
 START_TEST(a_refusal_is_read_with_its_retry_after_and_date)
 {
     BEGIN(ANSWER_STORED,
@@ -481,6 +497,7 @@ Suite *wire_suite(void)
     tcase_add_test(tcase, d4_a_path_is_sent_as_it_is);
     tcase_add_test(tcase, a_redirect_is_an_answer_and_not_followed);
     tcase_add_test(tcase, a_page_of_html_is_no_success);
+    tcase_add_test(tcase, a_server_that_switches_to_another_protocol_leaves_a_post_unknown);
     tcase_add_test(tcase, a_refusal_is_read_with_its_retry_after_and_date);
     tcase_add_test(tcase, t2_an_answer_that_lies_in_the_socket_beats_the_deadline);
     tcase_add_test(tcase, t2_the_same_stall_without_an_answer_is_the_deadline);

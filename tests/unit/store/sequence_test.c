@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_inside.h"
+
 static void setup(void)
 {
     setup_folder();
@@ -83,6 +85,43 @@ START_TEST(ids_in_a_failed_transaction_are_unique_and_negative)
 }
 END_TEST
 
+static void no_room_for(const char *name, const char *sentence)
+{
+    add_event(rb_store_next_id(store, "event"), 1);
+    int64_t first = rb_store_next_id(store, name), second = rb_store_next_id(store, name);
+    ck_assert(was_logged(sentence));
+    ck_assert_int_lt(first, 0);
+    ck_assert_int_lt(second, 0);
+    ck_assert_int_ne(first, second);
+    ck_assert_int_eq(rb_store_failed(store), RB_CORRUPT);
+    ck_assert_int_eq(rb_store_commit(store), RB_CORRUPT);
+    ck_assert_int_eq(number("SELECT count(*) FROM event"), 0);
+    /* The sequences that there are go on. */
+    add_event(rb_store_next_id(store, "event"), 1);
+    ck_assert_int_eq(rb_store_commit(store), RB_OK);
+}
+
+START_TEST(a_sequence_too_many_is_a_defect_that_fails_the_whole_transaction)
+{
+    static char names[RB_SEQUENCES_MAX][8];
+    ck_assert_int_eq(rb_store_next_id(store, "event"), 1);
+    for (int i = 1; i < RB_SEQUENCES_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "s%d", i);
+        ck_assert_int_eq(rb_store_next_id(store, names[i]), 1);
+    }
+    ck_assert_int_eq(rb_store_commit(store), RB_OK);
+    no_room_for("one-more", "defect: no room for a sequence named one-more");
+}
+END_TEST
+
+START_TEST(a_sequence_whose_name_is_too_long_is_a_defect_that_fails_the_whole_transaction)
+{
+    ck_assert_int_eq(rb_store_next_id(store, "a-name-of-thirty-one-characters"), 1);
+    no_room_for("a-name-of-thirty-two-characters-", "defect: no room for a sequence named "
+                                                    "a-name-of-thirty-two-characters-");
+}
+END_TEST
+
 Suite *sequence_suite(void)
 {
     Suite *suite = suite_create("sequence");
@@ -93,6 +132,8 @@ Suite *sequence_suite(void)
     tcase_add_test(tests, a_block_reserved_in_a_transaction_that_was_rolled_back_is_reserved_again);
     tcase_add_test(tests, an_id_of_a_committed_block_is_not_given_again_after_a_rollback);
     tcase_add_test(tests, ids_in_a_failed_transaction_are_unique_and_negative);
+    tcase_add_test(tests, a_sequence_too_many_is_a_defect_that_fails_the_whole_transaction);
+    tcase_add_test(tests, a_sequence_whose_name_is_too_long_is_a_defect_that_fails_the_whole_transaction);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -1,13 +1,19 @@
 #include "store_test.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
 
 struct rb_test_folder folder;
 struct rb_store *store;
+static struct rb_str logged;
 
 void setup_folder(void)
 {
     rb_test_folder_make(&folder);
+    rb_str_reset(&logged);
     store = NULL;
 }
 
@@ -80,6 +86,31 @@ int64_t number(const char *sql)
     int64_t value = rb_store_row(store, statement) ? sqlite3_column_int64(statement, 0) : -1;
     sqlite3_finalize(statement);
     return value;
+}
+
+/* The linker leads the log of the shipped objects through here (--wrap). */
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+void __real_rb_log(enum rb_log_level level, const char *room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void __wrap_rb_log(enum rb_log_level level, const char *room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void __wrap_rb_log(enum rb_log_level level, const char *room, const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    rb_str_addf(&logged, "%d %s: %s\n", (int)level, room, text);
+    __real_rb_log(level, room, "%s", text);
+}
+
+bool was_logged(const char *text)
+{
+    RB_CLEANUP_STR struct rb_str line = RB_STR_INIT;
+    rb_str_addf(&line, "%d store: %s\n", RB_LOG_ERROR, text);
+    return logged.len && strstr(logged.at, line.at);
 }
 
 int main(void)

@@ -32,4 +32,7 @@ void delete_events(void);
 int64_t number(const char *sql); /* first column of the first row */
 void run_sql(const char *sql);   /* as a write of the tick */
 
+/* Whether the test has logged this line, an error of the store. */
+bool was_logged(const char *text);
+
 #endif

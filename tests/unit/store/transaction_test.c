@@ -125,6 +125,29 @@ START_TEST(values_come_back_as_they_were_bound)
 }
 END_TEST
 
+START_TEST(a_value_that_the_statement_has_no_place_for_is_logged_with_the_statement)
+{
+    sqlite3_stmt *read = store_statement("SELECT ?1");
+    rb_bind_text(read, 2, RB_SPAN("secret"));
+    ck_assert(was_logged("defect: value 2 cannot be bound (column index out of range), in: SELECT ?1"));
+    rb_bind_blob(read, 3, (struct rb_span){0});
+    ck_assert(was_logged("defect: value 3 cannot be bound (column index out of range), in: SELECT ?1"));
+    sqlite3_finalize(read);
+}
+END_TEST
+
+START_TEST(a_value_for_a_statement_that_is_being_read_is_logged_with_the_statement)
+{
+    sqlite3_stmt *read = store_statement("SELECT ?1");
+    rb_bind_text(read, 1, RB_SPAN("first"));
+    ck_assert(rb_store_row(store, read));
+    rb_bind_text(read, 1, RB_SPAN("second"));
+    ck_assert(was_logged("defect: value 1 cannot be bound (bad parameter or other API misuse), in: SELECT ?1"));
+    ck_assert(rb_span_is(rb_column_text(read, 0), "first"));
+    sqlite3_finalize(read);
+}
+END_TEST
+
 START_TEST(a_long_log_is_checkpointed_between_ticks)
 {
     struct rb_store_stats stats;
@@ -531,6 +554,8 @@ Suite *transaction_suite(void)
     tcase_add_test(tests, a_reader_that_reached_its_end_pins_nothing);
     tcase_add_test(tests, bad_sql_is_told_to_whoever_prepares_it);
     tcase_add_test(tests, values_come_back_as_they_were_bound);
+    tcase_add_test(tests, a_value_that_the_statement_has_no_place_for_is_logged_with_the_statement);
+    tcase_add_test(tests, a_value_for_a_statement_that_is_being_read_is_logged_with_the_statement);
     tcase_add_test(tests, a_long_log_is_checkpointed_between_ticks);
     tcase_add_test(tests, free_pages_go_back_to_the_file_system_in_slices);
     tcase_add_test(tests, D9_what_was_wiped_is_neither_in_the_database_nor_in_its_log);
