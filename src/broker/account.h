@@ -97,6 +97,9 @@ enum rb_status rb_account_me(struct rb_account *account, int64_t wait_ms, rb_me_
 enum rb_status rb_account_sessions(struct rb_account *account, int64_t wait_ms, rb_plain_done done, void *arg);
 enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic, bool descending, int limit,
                                struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg);
+/* What follows `since` in one topic, by the shortest poll. */
+enum rb_status rb_account_poll(struct rb_account *account, struct rb_span topic, struct rb_span since, int64_t wait_ms,
+                               rb_poll_done done, void *arg);
 
 /* --- for status and metrics --- */
 struct rb_account_status {

@@ -6,11 +6,12 @@
 #include "account_private.h"
 
 enum {
-    PAGE_MAX_BYTES = 32 * 1024 * 1024,
+    READ_MAX_BYTES = 32 * 1024 * 1024,
+    POLL_TIMEOUT_S = 1,
     SENT_MAX = 256, /* calls under way at once, each on a connection to the relay; the others wait for their turn */
 };
 
-enum kind { TOPIC, ME, SESSIONS, PAGE };
+enum kind { TOPIC, ME, SESSIONS, PAGE, POLL };
 
 struct account_call {
     struct rb_list node; /* rb_accounts.calls */
@@ -23,11 +24,12 @@ struct account_call {
     struct rb_topic_request request;
     bool descending;
     int limit;
-    struct rb_str texts[2]; /* name and description, or topic and cursor */
+    struct rb_str texts[2]; /* name and description, or topic and cursor or since */
     union {
         rb_plain_done plain;
         rb_me_done me;
         rb_page_done page;
+        rb_poll_done poll;
     } done;
     void *arg;
 };
@@ -50,6 +52,15 @@ void account_calls_free(struct rb_accounts *accounts)
 
 static void go_on(struct account_call *call);
 
+struct answered {
+    const struct rb_answer *answer;
+    const struct rb_me *me;
+    const struct rb_incoming *messages;
+    size_t count;
+    struct rb_span next_cursor;
+    bool has_more;
+};
+
 /* Those that were sent stand first, so the search is short. */
 static void next_turn(struct rb_accounts *accounts)
 {
@@ -60,8 +71,7 @@ static void next_turn(struct rb_accounts *accounts)
     }
 }
 
-static void finish(struct account_call *call, const struct rb_answer *answer, const struct rb_me *me,
-                   const struct rb_incoming *messages, size_t count, struct rb_span next_cursor)
+static void finish(struct account_call *call, const struct answered *with)
 {
     struct account_call ended = *call;
     call_free(call);
@@ -70,13 +80,16 @@ static void finish(struct account_call *call, const struct rb_answer *answer, co
     switch (ended.kind) {
     case TOPIC:
     case SESSIONS:
-        ended.done.plain(ended.arg, answer);
+        ended.done.plain(ended.arg, with->answer);
         return;
     case ME:
-        ended.done.me(ended.arg, answer, me);
+        ended.done.me(ended.arg, with->answer, with->me);
         return;
     case PAGE:
-        ended.done.page(ended.arg, answer, messages, count, next_cursor);
+        ended.done.page(ended.arg, with->answer, with->messages, with->count, with->next_cursor);
+        return;
+    case POLL:
+        ended.done.poll(ended.arg, with->answer, with->messages, with->count, with->has_more);
         return;
     }
 }
@@ -97,7 +110,7 @@ static void no_token(struct account_call *call)
     else
         snprintf(answer.detail, sizeof answer.detail, "a new access token has not come yet; try again later%s%.180s",
                  account->last_problem[0] ? ": " : "", account->last_problem);
-    finish(call, &answer, NULL, NULL, 0, (struct rb_span){0});
+    finish(call, &(struct answered){.answer = &answer});
 }
 
 static void timed_out(struct rb_timer *timer)
@@ -121,26 +134,33 @@ static bool sent_again(struct account_call *call, const struct rb_answer *answer
     return true;
 }
 
+static void answered(struct account_call *call, const struct answered *with)
+{
+    if (!sent_again(call, with->answer))
+        finish(call, with);
+}
+
 static void plain_answered(void *arg, const struct rb_answer *answer)
 {
-    struct account_call *call = arg;
-    if (!sent_again(call, answer))
-        finish(call, answer, NULL, NULL, 0, (struct rb_span){0});
+    answered(arg, &(struct answered){.answer = answer});
 }
 
 static void me_answered(void *arg, const struct rb_answer *answer, const struct rb_me *me)
 {
-    struct account_call *call = arg;
-    if (!sent_again(call, answer))
-        finish(call, answer, me, NULL, 0, (struct rb_span){0});
+    answered(arg, &(struct answered){.answer = answer, .me = me});
 }
 
 static void page_answered(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
                           struct rb_span next_cursor)
 {
-    struct account_call *call = arg;
-    if (!sent_again(call, answer))
-        finish(call, answer, NULL, messages, count, next_cursor);
+    answered(arg,
+             &(struct answered){.answer = answer, .messages = messages, .count = count, .next_cursor = next_cursor});
+}
+
+static void poll_answered(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
+                          bool has_more)
+{
+    answered(arg, &(struct answered){.answer = answer, .messages = messages, .count = count, .has_more = has_more});
 }
 
 static enum rb_status send_call(struct account_call *call, struct rb_span token)
@@ -148,6 +168,7 @@ static enum rb_status send_call(struct account_call *call, struct rb_span token)
     struct rb_relay *relay = call->account->accounts->ports->relay;
     struct rb_relay_peer peer = rb_account_peer(call->account);
     struct rb_topic_request request = call->request;
+    struct rb_since since = {rb_str_span(&call->texts[0]), rb_str_span(&call->texts[1])};
     switch (call->kind) {
     case TOPIC:
         request.name = rb_str_span(&call->texts[0]);
@@ -159,7 +180,9 @@ static enum rb_status send_call(struct account_call *call, struct rb_span token)
         return rb_relay_sessions(relay, &peer, token, plain_answered, call, NULL);
     case PAGE:
         return rb_relay_page(relay, &peer, token, rb_str_span(&call->texts[0]), call->descending, call->limit,
-                             rb_str_span(&call->texts[1]), PAGE_MAX_BYTES, page_answered, call, NULL);
+                             rb_str_span(&call->texts[1]), READ_MAX_BYTES, page_answered, call, NULL);
+    case POLL:
+        return rb_relay_poll(relay, &peer, token, &since, 1, POLL_TIMEOUT_S, READ_MAX_BYTES, poll_answered, call, NULL);
     }
     return RB_INVALID;
 }
@@ -262,5 +285,15 @@ enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic,
     call->descending = descending;
     call->limit = limit;
     call->done.page = done;
+    return start(call, wait_ms);
+}
+
+enum rb_status rb_account_poll(struct rb_account *account, struct rb_span topic, struct rb_span since, int64_t wait_ms,
+                               rb_poll_done done, void *arg)
+{
+    struct account_call *call = call_new(account, POLL, topic, since, arg);
+    if (!call)
+        return RB_NO_MEMORY;
+    call->done.poll = done;
     return start(call, wait_ms);
 }

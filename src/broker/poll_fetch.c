@@ -1,5 +1,6 @@
 #include "poll_private.h"
 
+#include "relay_id.h"
 #include "stamp.h"
 
 enum { RETRY_MS = 1000 };
@@ -29,12 +30,13 @@ static bool copy_fetched(struct rb_poll_state *state, size_t entry, const struct
     return true;
 }
 
-static bool take_page(struct rb_poll_state *state, struct rb_poll_entry *entry, const struct rb_incoming *messages,
-                      size_t count)
+static bool take(struct rb_poll_state *state, struct rb_poll_entry *entry, const struct rb_incoming *messages,
+                 size_t count, bool more)
 {
     size_t index = (size_t)(entry - state->entries), before = state->fetched_count;
     for (size_t i = 0; i < count; i++) {
-        if (!rb_span_is(messages[i].topic, entry->topic->name) || rb_span_is(messages[i].message_id, entry->since))
+        if (messages[i].from_waiter || !rb_span_is(messages[i].topic, entry->topic->name) ||
+            rb_span_is(messages[i].message_id, entry->since))
             continue;
         if (state->fetched_count && state->fetched_bytes.len + messages[i].payload.len > state->max_bytes) {
             state->more_fetched = true;
@@ -43,7 +45,10 @@ static bool take_page(struct rb_poll_state *state, struct rb_poll_entry *entry, 
         if (!copy_fetched(state, index, &messages[i]))
             return false;
     }
-    state->more_fetched |= count >= (size_t)entry->limit;
+    /* Cut before its first one: the next poll asks for it again, and until then nothing that is stored is given. */
+    if (state->more_fetched && state->fetched_count == before)
+        return true;
+    state->more_fetched |= more;
     entry->from_relay = state->fetched_count > before;
     /* Nothing after it: what is stored later lies above what was stored here when the relay was asked. */
     entry->after = entry->head;
@@ -57,12 +62,20 @@ void rb_poll_fetch_again(struct rb_timer *timer)
     rb_poll_proceed(RB_CONTAINER(timer, struct rb_poll_state, retry));
 }
 
+/* A deleted topic's messages stay, but polls alone give them (contract §6). An id of another shape is an error to each
+ * poll of a relay with Valkey (§5), and none of its messages. */
+static bool polls_may_have_it(const struct rb_poll_entry *entry, const struct rb_answer *answer)
+{
+    struct rb_stream_id id;
+    return answer->problem == RB_PROBLEM_NOT_FOUND && !entry->by_poll &&
+           rb_relay_id_shape(rb_span_of(entry->since), &id) != RB_ID_OTHER;
+}
+
 /* A read that failed is tried again as long as the caller waits, who never repeats a poll by itself; at the end of its
  * time it hears that nothing came, as from a relay with nothing to give. */
-static void fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
-                    struct rb_span next_cursor)
+static void fetched(struct rb_poll_fetch *fetch, const struct rb_answer *answer, const struct rb_incoming *messages,
+                    size_t count, bool more)
 {
-    struct rb_poll_fetch *fetch = arg;
     struct rb_poll_state *state = fetch->state;
     struct rb_poll_entry *entry = fetch->entry;
     rb_list_remove(&fetch->node);
@@ -75,16 +88,34 @@ static void fetched(void *arg, const struct rb_answer *answer, const struct rb_i
         rb_poll_proceed(state);
         return;
     }
+    if (polls_may_have_it(entry, answer)) {
+        entry->by_poll = true;
+        rb_poll_proceed(state);
+        return;
+    }
     bool none = answer->problem == RB_PROBLEM_NOT_FOUND;
     bool failed = !none && (answer->end != RB_END_EXECUTED || answer->problem != RB_PROBLEM_NONE);
     if (failed && state->late)
         rb_poll_proceed(state);
     else if (failed)
         rb_timer_set_in(state->sessions->ports->clock, &state->retry, RETRY_MS);
-    else if (!take_page(state, entry, messages, none ? 0 : count))
+    else if (!take(state, entry, messages, none ? 0 : count, more))
         rb_poll_fail(state, RB_NO_MEMORY, "There is not enough memory.");
     else
         rb_poll_proceed(state);
+}
+
+static void page_fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
+                         struct rb_span next_cursor)
+{
+    struct rb_poll_fetch *fetch = arg;
+    fetched(fetch, answer, messages, count, fetch->state && count >= (size_t)fetch->entry->limit);
+}
+
+static void poll_fetched(void *arg, const struct rb_answer *answer, const struct rb_incoming *messages, size_t count,
+                         bool has_more)
+{
+    fetched(arg, answer, messages, count, has_more);
 }
 
 struct rb_poll_entry *rb_poll_to_fetch(struct rb_poll_state *state)
@@ -119,9 +150,12 @@ void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entr
     rb_list_push(&state->sessions->fetches, &fetch->node);
     entry->head = entry->topic->head;
     state->fetch = fetch;
-    int64_t left = state->ends_ms - rb_clock_now_ms(state->sessions->ports->clock);
-    if (rb_account_page(state->account, rb_span_of(entry->topic->name), false, entry->limit, rb_span_of(entry->since),
-                        left > 1 ? left : 1, fetched, fetch) != RB_OK) {
+    int64_t left = state->ends_ms - rb_clock_now_ms(state->sessions->ports->clock), wait_ms = left > 1 ? left : 1;
+    struct rb_span topic = rb_span_of(entry->topic->name), since = rb_span_of(entry->since);
+    enum rb_status status = entry->by_poll ? rb_account_poll(state->account, topic, since, wait_ms, poll_fetched, fetch)
+                                           : rb_account_page(state->account, topic, false, entry->limit, since, wait_ms,
+                                                             page_fetched, fetch);
+    if (status != RB_OK) {
         state->fetch = NULL;
         rb_list_remove(&fetch->node);
         free(fetch);

@@ -17,6 +17,7 @@ struct rb_poll_entry {
     int64_t after;   /* what is stored here is given from here on */
     int64_t head;    /* the topic's when the relay was asked */
     int limit;       /* of a page from the relay */
+    bool by_poll;    /* the relay has no pages of it (any more), only polls */
     bool from_relay; /* it gave something: the inbox goes on with the next poll */
 };
 

@@ -264,6 +264,73 @@ START_TEST(a_since_older_than_what_is_kept_is_read_from_the_relay_and_leads_into
 }
 END_TEST
 
+START_TEST(P4_a_since_of_a_deleted_topic_is_read_to_its_end)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    static char ids[SCENE_NUMBERS_MAX][SCENE_ID_MAX];
+    for (int i = 0; i < 130; i++)
+        scene_publish(&scene, "jobs", i, NULL, ids[i]);
+    scene_follow(&scene, "jobs", false);
+    for (int i = 130; i < 140; i++)
+        scene_publish(&scene, "jobs", i, NULL, ids[i]);
+    ck_assert(scene_head_is(&scene, "jobs", 10, 5000));
+    scene_delete_topic(&scene, "jobs");
+    char since[SCENE_ID_MAX];
+    int next = 11;
+    snprintf(since, sizeof since, "%s", ids[10]);
+    reader_poll(&reader, &scene, NULL, 1, "jobs", since, 10 * 1000);
+    world_run(scene.world, 500);
+    /* Made anew. */
+    scene_publish(&scene, "jobs", 140, NULL, NULL);
+    while (next <= 140) {
+        reader_wait(&reader, 15 * 1000);
+        ck_assert_int_eq(reader.status, RB_OK);
+        ck_assert_uint_gt(reader.count, 0);
+        for (size_t i = 0; i < reader.count; i++)
+            ck_assert_int_eq(reader.numbers[i], next++);
+        snprintf(since, sizeof since, "%s", reader.ids[reader.count - 1]);
+        reader_poll(&reader, &scene, NULL, 1, "jobs", since, 10 * 1000);
+    }
+    rb_poll_cancel(&reader.poll);
+    scene_close(&scene);
+}
+END_TEST
+
+/* One message comes to the topic whose page has no room in the answer, at any moment of the reading. */
+START_TEST(P4_a_page_without_room_in_the_answer_is_asked_for_again)
+{
+    for (int64_t moment = 0; moment < 60; moment += 2) {
+        struct scene scene;
+        struct world_config config = scene_config(flavours[_i]);
+        config.seed = (uint64_t)moment + 1;
+        scene_open(&scene, &config);
+        char first_a[SCENE_ID_MAX], first_b[SCENE_ID_MAX];
+        scene_publish(&scene, "a", 101, NULL, first_a);
+        scene_publish(&scene, "a", 102, NULL, NULL);
+        scene_publish(&scene, "b", 1, NULL, first_b);
+        scene_publish_text(&scene, "b", "{\"n\":2,\"text\":\"as long as the whole answer may be\"}", NULL, NULL);
+        scene_publish(&scene, "b", 3, NULL, NULL);
+        scene_follow(&scene, "a", false);
+        scene_follow(&scene, "b", false);
+        memset(&reader, 0, sizeof reader);
+        reader.poll.max_bytes = 30;
+        reader_topic(&reader, "a", first_a);
+        reader_topic(&reader, "b", first_b);
+        reader_start(&reader, &scene, NULL, 1, 10 * 1000);
+        world_run(scene.world, moment);
+        scene_publish(&scene, "b", 4, NULL, NULL);
+        reader_wait(&reader, 10 * 1000);
+        int next = 2;
+        for (size_t i = 0; i < reader.count; i++)
+            if (reader.numbers[i] < 100)
+                ck_assert_int_eq(reader.numbers[i], next++);
+        ck_assert_uint_gt(reader.count, 0);
+        scene_close(&scene);
+    }
+}
+END_TEST
+
 START_TEST(from_the_beginning_is_the_relays_beginning)
 {
     struct scene scene;
@@ -891,6 +958,8 @@ int main(void)
     tcase_add_loop_test(polls, sixteen_sessions_each_see_everything, 0, both);
     tcase_add_loop_test(polls, a_since_older_than_what_is_kept_is_read_from_the_relay_and_leads_into_the_inbox, 0,
                         both);
+    tcase_add_loop_test(polls, P4_a_since_of_a_deleted_topic_is_read_to_its_end, 0, both);
+    tcase_add_loop_test(polls, P4_a_page_without_room_in_the_answer_is_asked_for_again, 0, both);
     tcase_add_loop_test(polls, from_the_beginning_is_the_relays_beginning, 0, both);
     tcase_add_loop_test(polls, a_since_that_nothing_follows_waits_and_steps_over_nothing, 0, both);
     tcase_add_loop_test(polls, a_since_that_is_not_here_is_read_once_the_relay_can_be_asked_while_the_caller_waits, 0,
