@@ -35,7 +35,7 @@ static bool next_header(const struct rb_http_request *request, const char **ret_
 void rb_answer_release(struct rb_http_request *request)
 {
     struct rb_http_connection *connection = request->connection;
-    connection->server->stats.buffered_body_bytes -= request->body.len;
+    rb_share_give(&connection->server->body_bytes, connection->peer.uid, (int64_t)request->body.len);
     rb_str_free(&request->body);
     rb_str_free(&request->headers);
     if (request->waits)

@@ -138,9 +138,11 @@ static enum rb_status clear_path(const char *path, const struct sockaddr_un *add
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return rb_fail(err, RB_IO, "cannot open a socket: %s", strerror(errno));
-    bool dead = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    int why = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
     close(fd);
-    if (!dead)
+    if (why == EACCES)
+        return rb_fail(err, RB_DENIED, "%s belongs to another user; remove it, or listen elsewhere", path);
+    if (why != ECONNREFUSED)
         return rb_fail(err, RB_BUSY, "another process listens on %s", path);
     if (unlink(path) != 0)
         return rb_fail(err, RB_IO, "cannot replace %s: %s", path, strerror(errno));

@@ -102,17 +102,20 @@ static bool head_fits(const struct rb_http_request *request)
                        request->connection->server->limits.header_bytes;
 }
 
-static struct rb_verdict judge_size(const struct rb_http_server *server, const struct rb_guard_head *head)
+static struct rb_verdict judge_bytes(const struct rb_http_connection *connection, size_t more)
+{
+    bool room = rb_share_room(&connection->server->body_bytes, connection->peer.uid, (int64_t)more, 100) == RB_ROOM;
+    return room ? RB_PASS : too_many_bytes;
+}
+
+static struct rb_verdict judge_size(const struct rb_http_connection *connection, const struct rb_guard_head *head)
 {
     if (head->content_length <= 0)
         return RB_PASS;
     size_t length = (size_t)head->content_length;
-    if (length > server->limits.body_bytes)
+    if (length > connection->server->limits.body_bytes)
         return too_large;
-    size_t held = server->stats.buffered_body_bytes;
-    if (held > server->limits.buffered_body_bytes || length > server->limits.buffered_body_bytes - held)
-        return too_many_bytes;
-    return RB_PASS;
+    return judge_bytes(connection, length);
 }
 
 /* The head is whole. What is refused here ends the connection, without reading the body. */
@@ -128,7 +131,7 @@ static enum MHD_Result on_head(struct rb_http_request *request, const char *meth
     struct rb_verdict verdict = rb_guard_head(request, version, &head);
     request->chunked = head.chunked;
     if (!verdict.status)
-        verdict = judge_size(server, &head);
+        verdict = judge_size(request->connection, &head);
     if (!verdict.status && server->draining)
         verdict = stopping;
     if (verdict.status)
@@ -151,15 +154,18 @@ static enum MHD_Result on_data(struct rb_http_request *request, const char *data
     request->arrived_bytes += len;
     if (request->verdict.status)
         return MHD_YES;
-    size_t held = server->stats.buffered_body_bytes;
-    if (held > server->limits.buffered_body_bytes || len > server->limits.buffered_body_bytes - held)
-        return refuse_by_hand(request, too_many_bytes);
+    struct rb_verdict verdict = judge_bytes(request->connection, len);
+    if (verdict.status)
+        return refuse_by_hand(request, verdict);
+    static const struct rb_verdict no_memory = {503, "busy", "There is no memory for the body now. Try again."};
+    uid_t uid = request->connection->peer.uid;
+    if (rb_share_take(&server->body_bytes, uid, (int64_t)len) != RB_OK)
+        return refuse_by_hand(request, no_memory);
     rb_str_append(&request->body, data, len);
-    if (rb_str_failed(&request->body))
-        return refuse_by_hand(request,
-                              (struct rb_verdict){503, "busy", "There is no memory for the body now. Try again."});
-    server->stats.buffered_body_bytes += len;
-    return MHD_YES;
+    if (!rb_str_failed(&request->body))
+        return MHD_YES;
+    rb_share_give(&server->body_bytes, uid, (int64_t)len);
+    return refuse_by_hand(request, no_memory);
 }
 
 static void park(struct rb_http_request *request)

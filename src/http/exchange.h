@@ -89,7 +89,7 @@ struct rb_http_server {
     struct rb_loop *loop;
     struct rb_http_limits limits;
     struct rb_http_stats stats;
-    struct rb_share connections, waiting; /* by user (D6) */
+    struct rb_share connections, waiting, body_bytes; /* by user (D6) */
     struct MHD_Daemon *daemon;
     uv_poll_t daemon_poll, watch_poll;
     int watch_fd, netlink_fd;

@@ -118,6 +118,7 @@ bool rb_http_flush(struct rb_http_server *server)
 void rb_http_server_stats(const struct rb_http_server *server, struct rb_http_stats *ret)
 {
     *ret = server->stats;
+    ret->buffered_body_bytes = (size_t)server->body_bytes.held;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -129,6 +130,7 @@ static void on_closed(uv_handle_t *handle)
         free(RB_CONTAINER(node, struct rb_http_entry, node));
     rb_share_free(&server->connections);
     rb_share_free(&server->waiting);
+    rb_share_free(&server->body_bytes);
     free(server);
 }
 
@@ -160,6 +162,7 @@ enum rb_status rb_http_server_new(struct rb_loop *loop, const struct rb_http_lim
     server->limits = *limits;
     rb_share_init(&server->connections, limits->connections, limits->user_percent);
     rb_share_init(&server->waiting, limits->parked, limits->user_percent);
+    rb_share_init(&server->body_bytes, (int64_t)limits->buffered_body_bytes, limits->user_percent);
     server->now_ms = rb_clock_now_ms(rb_loop_clock(loop));
     struct rb_list *lists[] = {&server->entries, &server->arriving, &server->settling, &server->idle,
                                &server->fresh,   &server->parked,   &server->answered};

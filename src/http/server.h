@@ -16,7 +16,7 @@ struct rb_http_limits {
     size_t header_bytes;  /* default 8192 */
     unsigned connections; /* default 15000 */
     unsigned parked;      /* requests at once that wait for an answer, default 12500: above, 503 with Retry-After */
-    int user_percent;     /* of these two: what one user may hold; default 80 (D6) */
+    int user_percent;     /* of these two and of buffered_body_bytes: what one user may hold; default 80 (D6) */
     size_t buffered_body_bytes; /* of all requests together, default 256 MiB: above, 503 with Retry-After */
     int64_t arrive_ms;          /* for a request to arrive, from its first byte; default 10000 */
     int64_t idle_ms;            /* a connection without a request; default 75000 */

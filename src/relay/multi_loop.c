@@ -21,6 +21,7 @@ struct watch {
     struct rb_multi_loop *ml;
     CURL *easy; /* the transfer that the socket serves now, or NULL */
     curl_socket_t socket;
+    int events; /* that libcurl waits for */
 };
 
 static void tell_ended(struct rb_multi_loop *ml)
@@ -75,8 +76,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watch *watch = RB_CONTAINER(poll, struct watch, poll);
     struct rb_multi_loop *ml = watch->ml;
     int flags = 0, running;
+    /* An error of the socket says nothing of what came before it: that is read, and then the reading says it (T2). */
     if (status < 0)
-        flags |= CURL_CSELECT_ERR;
+        flags |= CURL_CSELECT_IN;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -84,6 +86,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if ((flags & CURL_CSELECT_IN) && watch->easy)
         ml->users.arrived(ml->users.arg, watch->easy);
     curl_multi_socket_action(ml->multi, watch->socket, flags, &running);
+    /* libuv stops a watch with an error, and libcurl reads a part at a time. */
+    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+        uv_poll_start(poll, watch->events, on_poll);
     tell_ended(ml);
 }
 
@@ -121,8 +126,8 @@ static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *ar
     if (!watch)
         return 0;
     watch->easy = easy;
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    uv_poll_start(&watch->poll, events, on_poll);
+    watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    uv_poll_start(&watch->poll, watch->events, on_poll);
     return 0;
 }
 

@@ -382,7 +382,7 @@ START_TEST(d6_above_a_users_part_of_what_may_wait_is_503_and_what_does_not_wait_
 }
 END_TEST
 
-START_TEST(above_the_cap_of_buffered_bytes_is_503_with_retry_after)
+static void hold_700_of_1000_bytes(void)
 {
     static const char half[] = "POST /length HTTP/1.1\r\n" JSON "Content-Length: 800\r\n\r\n";
     RB_CLEANUP_FREE char *body = body_of(800);
@@ -410,6 +410,17 @@ START_TEST(above_the_cap_of_buffered_bytes_is_503_with_retry_after)
     expect(first, 200, "800");
     close(first);
     ck_assert_uint_eq(stats().buffered_body_bytes, 0);
+}
+
+START_TEST(above_the_cap_of_buffered_bytes_is_503_with_retry_after)
+{
+    hold_700_of_1000_bytes();
+}
+END_TEST
+
+START_TEST(d6_above_a_users_part_of_the_buffered_bytes_is_503_with_retry_after)
+{
+    hold_700_of_1000_bytes();
 }
 END_TEST
 
@@ -562,6 +573,15 @@ static void start_with_few_bytes(void)
 {
     struct rb_http_limits limits = RB_HTTP_LIMITS_DEFAULT;
     limits.buffered_body_bytes = 1000;
+    limits.user_percent = 100;
+    web_start_with(&limits);
+}
+
+static void start_with_a_small_part_of_bytes(void)
+{
+    struct rb_http_limits limits = RB_HTTP_LIMITS_DEFAULT;
+    limits.buffered_body_bytes = 2000;
+    limits.user_percent = 50;
     web_start_with(&limits);
 }
 
@@ -610,12 +630,14 @@ Suite *server_suite(void)
     const TTest *const parts[] = {d6_above_a_users_part_of_what_may_wait_is_503_and_what_does_not_wait_goes_on};
     const TTest *const few[] = {d6_above_a_users_part_of_the_connections_is_503_and_the_others_are_served};
     const TTest *const bytes[] = {above_the_cap_of_buffered_bytes_is_503_with_retry_after};
+    const TTest *const d6_bytes[] = {d6_above_a_users_part_of_the_buffered_bytes_is_503_with_retry_after};
     const TTest *const connections[] = {above_the_connection_limit_callers_wait_their_turn};
     add(suite, "server", web_start, plain, sizeof plain / sizeof plain[0]);
     add(suite, "few parked", start_with_few_parked, parked, 1);
     add(suite, "small parts", start_with_small_parts, parts, 1);
     add(suite, "small part of connections", start_with_a_small_part_of_connections, few, 1);
     add(suite, "few bytes", start_with_few_bytes, bytes, 1);
+    add(suite, "small part of bytes", start_with_a_small_part_of_bytes, d6_bytes, 1);
     add(suite, "few connections", start_with_few_connections, connections, 1);
     return suite;
 }

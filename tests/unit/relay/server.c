@@ -106,11 +106,14 @@ static bool perform(struct server *server, int socket, struct step step)
     case ACT_CUT_AFTER_BODY:
         return false;
     case ACT_HOLD:
+    case ACT_HOLD_AND_RESET:
         server->on_hold(server);
         sem_wait(&server->release);
         send_all(socket, answer, strlen(answer));
+        if (step.act == ACT_HOLD_AND_RESET)
+            connect(socket, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
         sem_post(&server->sent);
-        return true;
+        return step.act == ACT_HOLD;
     case ACT_ANSWER:
         return send_all(socket, answer, strlen(answer));
     case ACT_ANSWER_AND_CLOSE:

@@ -14,9 +14,10 @@ enum act {
     ACT_CUT_AT_ACCEPT,    /* closes the connection before reading from it */
     ACT_CUT_AFTER_HEADERS,
     ACT_CUT_AFTER_BODY,
-    ACT_HOLD,  /* calls `on_hold`, waits for server_release, then as ACT_ANSWER */
-    ACT_DRIP,  /* sends `answer`, then a byte now and then, for ever */
-    ACT_FLOOD, /* sends `answer` again and again until the peer closes */
+    ACT_HOLD_AND_RESET, /* as ACT_HOLD, then resets the connection */
+    ACT_HOLD,           /* calls `on_hold`, waits for server_release, then as ACT_ANSWER */
+    ACT_DRIP,           /* sends `answer`, then a byte now and then, for ever */
+    ACT_FLOOD,          /* sends `answer` again and again until the peer closes */
 };
 
 struct step {

@@ -302,6 +302,23 @@ START_TEST(t2_an_answer_that_lies_in_the_socket_beats_the_deadline)
 }
 END_TEST
 
+/* Longer than libcurl reads at once. */
+START_TEST(t2_an_answer_that_lies_in_the_socket_is_read_although_the_connection_was_reset_behind_it)
+{
+    RB_CLEANUP_STR struct rb_str answer = RB_STR_INIT;
+    static char blanks[100 * 1000 + 1];
+    memset(blanks, ' ', sizeof blanks - 1);
+    rb_str_addf(&answer, HEAD("201 Created", "%zu") "\r\n" STORED "%s", strlen(STORED) + strlen(blanks), blanks);
+    const struct step hold = {ACT_HOLD_AND_RESET, answer.at};
+    begin_stall(on_stall_and_answer, ANSWER_STORED, &hold);
+    wire_post(&wire, "key-1");
+    ck_assert_str_eq(wire.answer.detail, "");
+    ck_assert_int_eq(wire.answer.end, RB_END_EXECUTED);
+    ck_assert_str_eq(wire.text, "1-0");
+    finish_stall();
+}
+END_TEST
+
 START_TEST(t2_the_same_stall_without_an_answer_is_the_deadline)
 {
     static const struct step hold = {ACT_HOLD, NULL};
@@ -500,6 +517,7 @@ Suite *wire_suite(void)
     tcase_add_test(tcase, a_server_that_switches_to_another_protocol_leaves_a_post_unknown);
     tcase_add_test(tcase, a_refusal_is_read_with_its_retry_after_and_date);
     tcase_add_test(tcase, t2_an_answer_that_lies_in_the_socket_beats_the_deadline);
+    tcase_add_test(tcase, t2_an_answer_that_lies_in_the_socket_is_read_although_the_connection_was_reset_behind_it);
     tcase_add_test(tcase, t2_the_same_stall_without_an_answer_is_the_deadline);
     tcase_add_test(tcase, an_answer_that_drips_is_cut_at_the_deadline);
     tcase_add_test(tcase, i5_a_longer_answer_than_asked_for_is_cut);
