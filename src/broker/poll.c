@@ -151,9 +151,11 @@ static struct rb_span since_id(struct rb_poll_state *state, struct rb_span since
 
 static enum rb_status confirm(struct rb_poll_state *state, struct rb_poll_entry *entry, int64_t n)
 {
-    if (state->session && !rb_place_set(state->sessions, state->session, entry->topic->id, n))
-        return RB_NO_MEMORY;
-    return RB_OK;
+    if (!state->session)
+        return RB_OK;
+    if (!rb_place_has_room(state->sessions, state->session, entry->topic->id))
+        return RB_FULL;
+    return rb_place_set(state->sessions, state->session, entry->topic->id, n) ? RB_OK : RB_NO_MEMORY;
 }
 
 static enum rb_status resolve_since(struct rb_poll_state *state, struct rb_poll_entry *entry, struct rb_span id)
@@ -211,6 +213,10 @@ static enum rb_status resolve(struct rb_poll_state *state, const struct rb_poll_
     else if (state->had_since && !state->session)
         id = RB_SPAN(RB_BEGINNING); /* nobody whose place could be known: as the relay does */
     status = id.len ? resolve_since(state, entry, id) : resolve_place(state, entry);
+    if (status == RB_FULL)
+        return rb_fail(err, status,
+                       "The sessions of this user read too many topics here. End some, or read fewer; those that are "
+                       "unused for a day end by themselves.");
     return status == RB_OK ? RB_OK : rb_fail(err, status, "There is not enough memory.");
 }
 

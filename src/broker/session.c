@@ -8,6 +8,7 @@ enum {
     UNSEEN_MS = 3600 * 1000, /* a jump of the wall clock, or a start, ends no session before */
     SLICE_MS = 20,
     SLICE_SESSIONS = 200,
+    PLACES_A_SESSION = RB_POLL_TOPICS_MAX, /* on average */
 };
 
 struct topic_places {
@@ -48,8 +49,9 @@ static void free_topic_places(struct rb_map_node *node)
     free(RB_CONTAINER(node, struct topic_places, node));
 }
 
-static void free_place(struct rb_place *place)
+static void free_place(struct rb_sessions *sessions, const struct rb_session *session, struct rb_place *place)
 {
+    rb_share_give(&sessions->places, session->uid, 1);
     rb_list_remove(&place->node);
     rb_list_remove(&place->in_topic);
     free(place);
@@ -85,8 +87,10 @@ static struct rb_place *make_place(struct rb_sessions *sessions, struct rb_sessi
 {
     struct topic_places *places = make_places_of(sessions, topic);
     struct rb_place *place = places ? calloc(1, sizeof *place) : NULL;
-    if (!place)
+    if (!place || rb_share_take(&sessions->places, session->uid, 1) != RB_OK) {
+        free(place);
         return NULL;
+    }
     place->topic = topic;
     place->n = -1;
     rb_list_init(&place->node);
@@ -94,6 +98,11 @@ static struct rb_place *make_place(struct rb_sessions *sessions, struct rb_sessi
     rb_list_push(&session->places, &place->node);
     rb_list_push(&places->places, &place->in_topic);
     return place;
+}
+
+bool rb_place_has_room(struct rb_sessions *sessions, struct rb_session *session, int64_t topic)
+{
+    return rb_place_find(session, topic) || rb_share_room(&sessions->places, session->uid, 1, 100) == RB_ROOM;
 }
 
 struct rb_place *rb_place_set(struct rb_sessions *sessions, struct rb_session *session, int64_t topic, int64_t n)
@@ -176,7 +185,7 @@ static void free_session(struct rb_sessions *sessions, struct rb_session *sessio
 {
     rb_polls_forget_session(session);
     while (!rb_list_empty(&session->places))
-        free_place(RB_CONTAINER(session->places.next, struct rb_place, node));
+        free_place(sessions, session, RB_CONTAINER(session->places.next, struct rb_place, node));
     rb_map_remove(&sessions->by_id, &session->by_id);
     rb_list_remove(&session->node);
     rb_share_give(&sessions->share, session->uid, 1);
@@ -351,7 +360,7 @@ enum rb_status rb_sessions_reload(struct rb_sessions *sessions)
         RB_LIST_EACH_SAFE (&session->places, at) {
             struct rb_place *place = RB_CONTAINER(at, struct rb_place, node);
             if (!place->has_row)
-                free_place(place);
+                free_place(sessions, session, place);
         }
         if (!session->has_row)
             free_session(sessions, session);
@@ -374,6 +383,7 @@ enum rb_status rb_sessions_new(const struct rb_ports *ports, struct rb_accounts 
     sessions->outbox = outbox;
     rb_random_fill(ports->random, sessions->seed, sizeof sessions->seed);
     rb_share_init(&sessions->share, ports->config->sessions, ports->config->user_percent);
+    rb_share_init(&sessions->places, ports->config->sessions * PLACES_A_SESSION, ports->config->user_percent);
     rb_list_init(&sessions->all);
     rb_list_init(&sessions->polls);
     rb_list_init(&sessions->fetches);
@@ -408,6 +418,7 @@ void rb_sessions_free(struct rb_sessions *sessions)
     while (!rb_list_empty(&sessions->all))
         free_session(sessions, RB_CONTAINER(sessions->all.next, struct rb_session, node));
     rb_share_free(&sessions->share);
+    rb_share_free(&sessions->places);
     rb_map_clear(&sessions->by_id, NULL);
     rb_map_clear(&sessions->topic_places, free_topic_places);
     rb_batches_clear(sessions);

@@ -65,7 +65,7 @@ struct rb_poll {
     void *arg;
     void *state; /* private */
 };
-/* Not RB_OK (RB_INVALID; RB_UNAVAILABLE: no login; RB_FULL: too many topics; RB_NO_MEMORY): it has not begun, and `done` will not come. A topic
+/* Not RB_OK (RB_INVALID; RB_UNAVAILABLE: no login; RB_FULL: too many topics, or too many places of sessions in them; RB_NO_MEMORY): it has not begun, and `done` will not come. A topic
  * that is named twice counts once. */
 enum rb_status rb_poll_start(struct rb_sessions *sessions, struct rb_poll *poll, struct rb_error *err);
 /* The caller has gone or the server stops: `done` will not come; nothing is confirmed by it. */

@@ -57,7 +57,8 @@ struct rb_sessions {
     struct rb_map by_id;
     struct rb_map topic_places; /* struct topic_places, by topic id */
     struct rb_list all, polls, fetches;
-    struct rb_share share; /* every session, by its user */
+    struct rb_share share;  /* every session, by its user */
+    struct rb_share places; /* every place, by its session's user */
     unsigned turn, to_look_at;
     struct rb_timer expiry;
     struct rb_account_watch account_watch;
@@ -67,6 +68,8 @@ struct rb_sessions {
 
 /* session.c */
 struct rb_place *rb_place_find(struct rb_session *session, int64_t topic); /* NULL: none yet */
+/* Whether it has one there, or may have one more (D6). */
+bool rb_place_has_room(struct rb_sessions *sessions, struct rb_session *session, int64_t topic);
 /* Makes or moves it, a row in this tick where that changes anything. NULL: out of memory. */
 struct rb_place *rb_place_set(struct rb_sessions *sessions, struct rb_session *session, int64_t topic, int64_t n);
 void rb_place_hand_out(struct rb_place *place, uint64_t connection, int64_t n);

@@ -707,6 +707,49 @@ START_TEST(d6_a_poll_of_more_topics_than_the_user_may_name_is_refused)
 }
 END_TEST
 
+static enum rb_status poll_topic(struct scene *scene, struct rb_session *session, int number, struct rb_error *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "topic_%d", number);
+    struct rb_poll_topic topic = {.name = rb_span_of(name)};
+    struct rb_poll poll = {.session = session, .account = scene_account(scene), .topics = &topic, .topic_count = 1};
+    enum rb_status status = rb_poll_start(scene->world->broker->sessions, &poll, err);
+    if (status == RB_OK)
+        rb_poll_cancel(&poll);
+    world_end_tick(scene->world);
+    return status;
+}
+
+START_TEST(d6_a_user_has_his_part_of_the_places_also_after_a_restart)
+{
+    struct world_config config = scene_config(flavours[_i]);
+    config.broker.sessions = 2;
+    config.broker.user_percent = 50;
+    struct scene scene;
+    scene_open(&scene, &config);
+    struct rb_session *mine, *theirs;
+    unsigned char my_id[RB_SESSION_ID_BYTES];
+    struct rb_error err;
+    ck_assert_int_eq(open_as(&scene, 1000, &mine), RB_OK);
+    ck_assert_int_eq(open_as(&scene, 1001, &theirs), RB_OK);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(poll_topic(&scene, mine, i, &err), RB_OK);
+    ck_assert_int_eq(poll_topic(&scene, mine, 20, &err), RB_FULL);
+    ck_assert_ptr_nonnull(strstr(err.text, "read too many topics here"));
+    ck_assert_int_eq(poll_topic(&scene, mine, 19, &err), RB_OK);
+    ck_assert_int_eq(poll_topic(&scene, theirs, 20, &err), RB_OK);
+    memcpy(my_id, rb_session_id(mine), sizeof my_id);
+    scene_reboot(&scene);
+    mine = rb_session_find(scene.world->broker->sessions, my_id, "door", 1000);
+    ck_assert_ptr_nonnull(mine);
+    ck_assert_int_eq(poll_topic(&scene, mine, 20, &err), RB_FULL);
+    rb_session_end(scene.world->broker->sessions, mine);
+    ck_assert_int_eq(open_as(&scene, 1000, &mine), RB_OK);
+    ck_assert_int_eq(poll_topic(&scene, mine, 20, &err), RB_OK);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(a_poll_of_no_topic_or_of_too_many_is_refused)
 {
     struct scene scene;
@@ -982,6 +1025,7 @@ int main(void)
     tcase_add_loop_test(lives, at_the_bound_the_longest_unused_session_that_never_polled_makes_room, 0, both);
     tcase_add_loop_test(lives, d6_at_a_users_own_bound_his_sessions_make_room_and_nobody_elses, 0, both);
     tcase_add_loop_test(lives, d6_a_poll_of_more_topics_than_the_user_may_name_is_refused, 0, both);
+    tcase_add_loop_test(lives, d6_a_user_has_his_part_of_the_places_also_after_a_restart, 0, both);
     tcase_add_loop_test(lives, a_poll_of_no_topic_or_of_too_many_is_refused, 0, both);
     tcase_add_loop_test(lives, i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so, 0, both);
     tcase_add_loop_test(lives, an_unused_session_ends_and_holds_nothing_back, 0, both);
