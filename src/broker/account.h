@@ -88,18 +88,20 @@ enum rb_status rb_account_release(struct rb_account *account, struct rb_span ref
  * sent at once and retried until confirmed. `done` after the commit. */
 enum rb_status rb_account_logout(struct rb_account *account, rb_account_done done, void *arg, struct rb_error *err);
 
-/* --- typed calls with the account's token, for faces: waits for a token up to wait_ms, retries once after a 401 --- */
+/* --- typed calls with the account's token, for the caller `uid`: waits for a token and for its turn up to wait_ms,
+ * retries once after a 401. So many are under way at once, a part of them for one user (D6). --- */
 /* problem UNREACHABLE with status 503 in `answer` when no token came in time. The call is never started twice after an
  * unknown end. */
-enum rb_status rb_account_topic(struct rb_account *account, const struct rb_topic_request *request, int64_t wait_ms,
-                                rb_plain_done done, void *arg);
-enum rb_status rb_account_me(struct rb_account *account, int64_t wait_ms, rb_me_done done, void *arg);
-enum rb_status rb_account_sessions(struct rb_account *account, int64_t wait_ms, rb_plain_done done, void *arg);
-enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic, bool descending, int limit,
-                               struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg);
+enum rb_status rb_account_topic(struct rb_account *account, int64_t uid, const struct rb_topic_request *request,
+                                int64_t wait_ms, rb_plain_done done, void *arg);
+enum rb_status rb_account_me(struct rb_account *account, int64_t uid, int64_t wait_ms, rb_me_done done, void *arg);
+enum rb_status rb_account_sessions(struct rb_account *account, int64_t uid, int64_t wait_ms, rb_plain_done done,
+                                   void *arg);
+enum rb_status rb_account_page(struct rb_account *account, int64_t uid, struct rb_span topic, bool descending,
+                               int limit, struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg);
 /* What follows `since` in one topic, by the shortest poll. */
-enum rb_status rb_account_poll(struct rb_account *account, struct rb_span topic, struct rb_span since, int64_t wait_ms,
-                               rb_poll_done done, void *arg);
+enum rb_status rb_account_poll(struct rb_account *account, int64_t uid, struct rb_span topic, struct rb_span since,
+                               int64_t wait_ms, rb_poll_done done, void *arg);
 
 /* --- for status and metrics --- */
 struct rb_account_status {

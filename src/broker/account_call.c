@@ -8,7 +8,6 @@
 enum {
     READ_MAX_BYTES = 32 * 1024 * 1024,
     POLL_TIMEOUT_S = 1,
-    SENT_MAX = 256, /* calls under way at once, each on a connection to the relay; the others wait for their turn */
 };
 
 enum kind { TOPIC, ME, SESSIONS, PAGE, POLL };
@@ -16,6 +15,7 @@ enum kind { TOPIC, ME, SESSIONS, PAGE, POLL };
 struct account_call {
     struct rb_list node; /* rb_accounts.calls */
     struct rb_account *account;
+    int64_t uid; /* the caller's */
     enum kind kind;
     struct rb_timer timer; /* the end of waiting; or at once, when no token can come */
     int64_t until_ms;
@@ -34,11 +34,28 @@ struct account_call {
     void *arg;
 };
 
+static bool has_turn(const struct account_call *call)
+{
+    return rb_share_room(&call->account->accounts->calls_sent, call->uid, 1, 100) == RB_ROOM;
+}
+
+/* False: out of memory. */
+static bool set_sent(struct account_call *call, bool sent)
+{
+    struct rb_share *share = &call->account->accounts->calls_sent;
+    if (sent && rb_share_take(share, call->uid, 1) != RB_OK)
+        return false;
+    if (!sent && call->sent)
+        rb_share_give(share, call->uid, 1);
+    call->sent = sent;
+    return true;
+}
+
 static void call_free(struct account_call *call)
 {
     rb_timer_stop(call->account->accounts->ports->clock, &call->timer);
     rb_list_remove(&call->node);
-    call->account->accounts->calls_sent -= call->sent;
+    set_sent(call, false);
     rb_str_free(&call->texts[0]);
     rb_str_free(&call->texts[1]);
     free(call);
@@ -65,9 +82,11 @@ struct answered {
 static void next_turn(struct rb_accounts *accounts)
 {
     RB_LIST_EACH (&accounts->calls, node) {
-        if (accounts->calls_sent >= SENT_MAX)
+        struct account_call *call = RB_CONTAINER(node, struct account_call, node);
+        if (accounts->calls_sent.held >= CALLS_MAX)
             return;
-        go_on(RB_CONTAINER(node, struct account_call, node));
+        if (!call->sent && has_turn(call))
+            go_on(call);
     }
 }
 
@@ -105,8 +124,9 @@ static void no_token(struct account_call *call)
     if (rb_account_state(account) != RB_ACCOUNT_ACTIVE)
         snprintf(answer.detail, sizeof answer.detail, "the account %.64s has no login; run relay-broker login",
                  account->name);
-    else if (account->accounts->calls_sent >= SENT_MAX)
-        snprintf(answer.detail, sizeof answer.detail, "%d calls to the relay are under way; try again later", SENT_MAX);
+    else if (!has_turn(call))
+        snprintf(answer.detail, sizeof answer.detail, "%d calls to the relay are under way; try again later",
+                 (int)account->accounts->calls_sent.held);
     else
         snprintf(answer.detail, sizeof answer.detail, "a new access token has not come yet; try again later%s%.180s",
                  account->last_problem[0] ? ": " : "", account->last_problem);
@@ -127,8 +147,7 @@ static bool sent_again(struct account_call *call, const struct rb_answer *answer
     if (call->retried)
         return false;
     call->retried = true;
-    call->sent = false;
-    call->account->accounts->calls_sent--;
+    set_sent(call, false);
     go_on(call);
     next_turn(call->account->accounts);
     return true;
@@ -194,16 +213,16 @@ static void go_on(struct account_call *call)
     struct rb_span token;
     if (call->sent)
         return;
-    if (call->account->accounts->calls_sent >= SENT_MAX) {
+    if (!has_turn(call)) {
         rb_timer_set(clock, &call->timer, call->until_ms);
         return;
     }
     enum rb_status status = rb_account_access(call->account, &token, &call->serial);
-    if (status == RB_OK)
-        status = send_call(call, token);
+    if (status == RB_OK && !set_sent(call, true))
+        status = RB_NO_MEMORY;
+    if (status == RB_OK && (status = send_call(call, token)) != RB_OK)
+        set_sent(call, false);
     if (status == RB_OK) {
-        call->sent = true;
-        call->account->accounts->calls_sent++;
         rb_timer_stop(clock, &call->timer);
     } else if (status == RB_UNAVAILABLE) {
         rb_timer_set(clock, &call->timer, call->until_ms);
@@ -221,13 +240,14 @@ void account_calls_go_on(struct rb_account *account)
     }
 }
 
-static struct account_call *call_new(struct rb_account *account, enum kind kind, struct rb_span first,
+static struct account_call *call_new(struct rb_account *account, int64_t uid, enum kind kind, struct rb_span first,
                                      struct rb_span second, void *arg)
 {
     struct account_call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
     call->account = account;
+    call->uid = uid;
     call->kind = kind;
     call->arg = arg;
     call->timer = RB_TIMER_INIT(timed_out);
@@ -247,10 +267,10 @@ static enum rb_status start(struct account_call *call, int64_t wait_ms)
     return RB_OK;
 }
 
-enum rb_status rb_account_topic(struct rb_account *account, const struct rb_topic_request *request, int64_t wait_ms,
-                                rb_plain_done done, void *arg)
+enum rb_status rb_account_topic(struct rb_account *account, int64_t uid, const struct rb_topic_request *request,
+                                int64_t wait_ms, rb_plain_done done, void *arg)
 {
-    struct account_call *call = call_new(account, TOPIC, request->name, request->description, arg);
+    struct account_call *call = call_new(account, uid, TOPIC, request->name, request->description, arg);
     if (!call)
         return RB_NO_MEMORY;
     call->request = (struct rb_topic_request){.call = request->call, .has_description = request->has_description};
@@ -258,28 +278,29 @@ enum rb_status rb_account_topic(struct rb_account *account, const struct rb_topi
     return start(call, wait_ms);
 }
 
-enum rb_status rb_account_me(struct rb_account *account, int64_t wait_ms, rb_me_done done, void *arg)
+enum rb_status rb_account_me(struct rb_account *account, int64_t uid, int64_t wait_ms, rb_me_done done, void *arg)
 {
-    struct account_call *call = call_new(account, ME, (struct rb_span){0}, (struct rb_span){0}, arg);
+    struct account_call *call = call_new(account, uid, ME, (struct rb_span){0}, (struct rb_span){0}, arg);
     if (!call)
         return RB_NO_MEMORY;
     call->done.me = done;
     return start(call, wait_ms);
 }
 
-enum rb_status rb_account_sessions(struct rb_account *account, int64_t wait_ms, rb_plain_done done, void *arg)
+enum rb_status rb_account_sessions(struct rb_account *account, int64_t uid, int64_t wait_ms, rb_plain_done done,
+                                   void *arg)
 {
-    struct account_call *call = call_new(account, SESSIONS, (struct rb_span){0}, (struct rb_span){0}, arg);
+    struct account_call *call = call_new(account, uid, SESSIONS, (struct rb_span){0}, (struct rb_span){0}, arg);
     if (!call)
         return RB_NO_MEMORY;
     call->done.plain = done;
     return start(call, wait_ms);
 }
 
-enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic, bool descending, int limit,
-                               struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg)
+enum rb_status rb_account_page(struct rb_account *account, int64_t uid, struct rb_span topic, bool descending,
+                               int limit, struct rb_span cursor, int64_t wait_ms, rb_page_done done, void *arg)
 {
-    struct account_call *call = call_new(account, PAGE, topic, cursor, arg);
+    struct account_call *call = call_new(account, uid, PAGE, topic, cursor, arg);
     if (!call)
         return RB_NO_MEMORY;
     call->descending = descending;
@@ -288,10 +309,10 @@ enum rb_status rb_account_page(struct rb_account *account, struct rb_span topic,
     return start(call, wait_ms);
 }
 
-enum rb_status rb_account_poll(struct rb_account *account, struct rb_span topic, struct rb_span since, int64_t wait_ms,
-                               rb_poll_done done, void *arg)
+enum rb_status rb_account_poll(struct rb_account *account, int64_t uid, struct rb_span topic, struct rb_span since,
+                               int64_t wait_ms, rb_poll_done done, void *arg)
 {
-    struct account_call *call = call_new(account, POLL, topic, since, arg);
+    struct account_call *call = call_new(account, uid, POLL, topic, since, arg);
     if (!call)
         return RB_NO_MEMORY;
     call->done.poll = done;

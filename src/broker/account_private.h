@@ -14,6 +14,7 @@
 #include "claims.h"
 #include "event.h"
 #include "mark.h"
+#include "share.h"
 #include "slot.h"
 
 enum {
@@ -25,6 +26,8 @@ enum {
     CLOCKS_AGREE_MS = 5 * 60 * 1000, /* R10 */
     REVOKE_BACKOFF_MAX_MS = 5 * 60 * 1000,
     CHAIN_CHECK_MS = 24 * 3600 * 1000,
+    CALLS_MAX = 256, /* of callers, sent at once, each on a connection to the relay; the others wait for their turn */
+    OWN_UID = -1,    /* the daemon's own calls */
     SEALED_ROOM = 4096 + RB_SEAL_BYTES, /* of a refreshed token: reserved before it is asked for */
 };
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
@@ -106,8 +109,8 @@ struct rb_accounts {
     bool started, stopped;
     bool settled; /* what was in flight when the process ended has been judged, and that is committed (T5, R3, T4) */
     uint64_t serial;
-    int calls_sent;  /* of `calls` */
-    int token_calls; /* refreshes, logins, revocations and intents under way */
+    struct rb_share calls_sent; /* of `calls`, by the caller's user */
+    int token_calls;            /* refreshes, logins, revocations and intents under way */
 };
 
 /* --- account_load.c --- */

@@ -144,7 +144,7 @@ static void ask_who(struct rb_account *account)
     if (account->asked_me || !account->access || (account->username[0] && account->sub[0]))
         return;
     account->asked_me = true;
-    if (rb_account_me(account, 0, told_me, account) != RB_OK)
+    if (rb_account_me(account, OWN_UID, 0, told_me, account) != RB_OK)
         account->asked_me = false;
 }
 

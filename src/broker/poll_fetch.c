@@ -150,11 +150,13 @@ void rb_poll_start_fetch(struct rb_poll_state *state, struct rb_poll_entry *entr
     rb_list_push(&state->sessions->fetches, &fetch->node);
     entry->head = entry->topic->head;
     state->fetch = fetch;
+    int64_t uid = state->poll->uid;
     int64_t left = state->ends_ms - rb_clock_now_ms(state->sessions->ports->clock), wait_ms = left > 1 ? left : 1;
     struct rb_span topic = rb_span_of(entry->topic->name), since = rb_span_of(entry->since);
-    enum rb_status status = entry->by_poll ? rb_account_poll(state->account, topic, since, wait_ms, poll_fetched, fetch)
-                                           : rb_account_page(state->account, topic, false, entry->limit, since, wait_ms,
-                                                             page_fetched, fetch);
+    enum rb_status status =
+        entry->by_poll
+            ? rb_account_poll(state->account, uid, topic, since, wait_ms, poll_fetched, fetch)
+            : rb_account_page(state->account, uid, topic, false, entry->limit, since, wait_ms, page_fetched, fetch);
     if (status != RB_OK) {
         state->fetch = NULL;
         rb_list_remove(&fetch->node);

@@ -130,7 +130,7 @@ void rb_wire_me(struct rb_http_request *request, void *face)
     struct rb_session *session;
     if (!rb_wire_caller(face, request, &account, &session))
         return;
-    if (rb_account_me(account, RB_WIRE_CALL_WAIT_MS, pass_me_on, request) != RB_OK)
+    if (rb_account_me(account, rb_http_peer(request)->uid, RB_WIRE_CALL_WAIT_MS, pass_me_on, request) != RB_OK)
         rb_wire_no_memory(request);
 }
 
@@ -140,6 +140,7 @@ void rb_wire_sessions(struct rb_http_request *request, void *face)
     struct rb_session *session;
     if (!rb_wire_caller(face, request, &account, &session))
         return;
-    if (rb_account_sessions(account, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
+    if (rb_account_sessions(account, rb_http_peer(request)->uid, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) !=
+        RB_OK)
         rb_wire_no_memory(request);
 }

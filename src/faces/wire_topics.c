@@ -13,7 +13,8 @@ static void ask(struct rb_face_context *context, struct rb_http_request *request
     struct rb_account *account;
     struct rb_session *session;
     if (rb_wire_caller(context, request, &account, &session) &&
-        rb_account_topic(account, call, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer, request) != RB_OK)
+        rb_account_topic(account, rb_http_peer(request)->uid, call, RB_WIRE_CALL_WAIT_MS, rb_wire_pass_answer,
+                         request) != RB_OK)
         rb_wire_no_memory(request);
 }
 
@@ -247,8 +248,8 @@ void rb_wire_topic_messages(struct rb_http_request *request, void *face)
     page->request = request;
     if (read_query(request, page)) {
         resolve_cursor(face, page, &cursor);
-        if (rb_account_page(account, topic, page->descending, page->limit, cursor, RB_WIRE_CALL_WAIT_MS, answer_page,
-                            page) == RB_OK)
+        if (rb_account_page(account, rb_http_peer(request)->uid, topic, page->descending, page->limit, cursor,
+                            RB_WIRE_CALL_WAIT_MS, answer_page, page) == RB_OK)
             return;
         rb_wire_no_memory(request);
     }

@@ -535,7 +535,7 @@ static void on_topic_done(void *arg, const struct rb_answer *answer)
 static void call_act(struct run *run)
 {
     struct rb_topic_request request = {.call = RB_TOPIC_LIST};
-    enum rb_status status = rb_account_topic(run_account(run), &request, 5000, on_topic_done, run);
+    enum rb_status status = rb_account_topic(run_account(run), 1000, &request, 5000, on_topic_done, run);
     if (status != RB_OK)
         tell(run, status);
 }

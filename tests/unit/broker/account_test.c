@@ -49,7 +49,7 @@ START_TEST(P1_a_hundred_callers_at_expiry_cause_one_refresh)
     int calls = 100;
     me_ends = me_ok = 0;
     for (int i = 0; i < calls; i++)
-        ck_assert_int_eq(rb_account_me(host_account(), 10 * SECOND, on_me, NULL), RB_OK);
+        ck_assert_int_eq(rb_account_me(host_account(), 1000, 10 * SECOND, on_me, NULL), RB_OK);
     ck_assert_int_eq(me_ends, 0);
     ck_assert(world_run_until(world, all_me_ended, &calls, 20 * SECOND));
     ck_assert_int_eq(me_ok, 100);
@@ -65,7 +65,7 @@ START_TEST(P1_a_thousand_callers_at_expiry_take_turns_and_cause_one_refresh)
     int calls = 1000;
     me_ends = me_ok = 0;
     for (int i = 0; i < calls; i++)
-        ck_assert_int_eq(rb_account_me(host_account(), 10 * SECOND, on_me, NULL), RB_OK);
+        ck_assert_int_eq(rb_account_me(host_account(), 1000, 10 * SECOND, on_me, NULL), RB_OK);
     ck_assert(world_run_until(world, all_me_ended, &calls, 30 * SECOND));
     ck_assert_int_eq(me_ok, 1000);
     ck_assert_int_eq((int)host_counts().refreshes, 1);
@@ -715,6 +715,26 @@ static void on_plain(void *arg, const struct rb_answer *answer)
     plain->problem = answer->problem;
 }
 
+START_TEST(D6_the_calls_of_one_user_leave_turns_for_another)
+{
+    host_login(false);
+    me_ends = me_ok = 0;
+    world->weather.latency_max_ms = 2000;
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(rb_account_me(host_account(), 1000, 60 * SECOND, on_me, NULL), RB_OK);
+    struct plain plain = {0};
+    ck_assert_int_eq(rb_account_sessions(host_account(), 1001, 60 * SECOND, on_plain, &plain), RB_OK);
+    world_end_tick(world);
+    world_run(world, 2500);
+    ck_assert_int_eq(plain.ends, 1);
+    ck_assert_int_eq(plain.status, 200);
+    ck_assert_int_lt(me_ends, 900);
+    int calls = 1000;
+    ck_assert(world_run_until(world, all_me_ended, &calls, MINUTE));
+    ck_assert_int_eq(me_ok, 1000);
+}
+END_TEST
+
 START_TEST(a_call_whose_token_the_relay_no_longer_knows_is_sent_once_more)
 {
     struct plain plain = {0};
@@ -723,7 +743,7 @@ START_TEST(a_call_whose_token_the_relay_no_longer_knows_is_sent_once_more)
     /* After a restart the relay knows none of its old tokens. */
     rb_model_restart(world->model);
     rb_model_user(world->model, "user", "correct horse", "");
-    ck_assert_int_eq(rb_account_topic(host_account(), &list, 30 * SECOND, on_plain, &plain), RB_OK);
+    ck_assert_int_eq(rb_account_topic(host_account(), 1000, &list, 30 * SECOND, on_plain, &plain), RB_OK);
     ck_assert_int_eq(plain.ends, 0);
     world_run(world, 40 * SECOND);
     ck_assert_int_eq(plain.ends, 1);
@@ -737,7 +757,7 @@ START_TEST(a_call_without_a_token_in_time_ends_with_503)
     host_login(false);
     host_drop_access();
     world->weather.down = true;
-    ck_assert_int_eq(rb_account_sessions(host_account(), 5 * SECOND, on_plain, &plain), RB_OK);
+    ck_assert_int_eq(rb_account_sessions(host_account(), 1000, 5 * SECOND, on_plain, &plain), RB_OK);
     world_run(world, 4 * SECOND);
     ck_assert_int_eq(plain.ends, 0);
     world_run(world, 2 * SECOND);
@@ -754,7 +774,7 @@ START_TEST(a_call_on_an_account_without_a_login_ends_at_once)
     host_login(false);
     ck_assert_int_eq(rb_account_logout(host_account(), on_end, &out, NULL), RB_OK);
     world_end_tick(world);
-    ck_assert_int_eq(rb_account_sessions(host_account(), 5 * SECOND, on_plain, &plain), RB_OK);
+    ck_assert_int_eq(rb_account_sessions(host_account(), 1000, 5 * SECOND, on_plain, &plain), RB_OK);
     ck_assert_int_eq(plain.ends, 0);
     world_run(world, 1);
     ck_assert_int_eq(plain.ends, 1);
@@ -829,6 +849,7 @@ static void add_tests(Suite *suite)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, P1_a_hundred_callers_at_expiry_cause_one_refresh);
     tcase_add_test(tests, P1_a_thousand_callers_at_expiry_take_turns_and_cause_one_refresh);
+    tcase_add_test(tests, D6_the_calls_of_one_user_leave_turns_for_another);
     tcase_add_test(tests, P1_a_hundred_callers_with_a_refused_token_cause_one_refresh);
     tcase_add_test(tests, R2_a_used_token_is_refreshed_between_a_third_and_half_of_its_life_and_an_unused_one_is_not);
     tcase_add_test(tests, R2_a_relay_that_is_down_leaves_the_old_token_in_use_and_is_asked_with_patience);
