@@ -1,9 +1,8 @@
 #include "config_private.h"
 
-#include <grp.h>
 #include <pwd.h>
 
-enum { GROUP_BUFFER = 16384, NAME_MAX_LEN = 64 };
+enum { USER_BUFFER = 16384, NAME_MAX_LEN = 64 };
 
 const char *const rb_config_door_keys[] = {"listen",      "uids",  "group",         "accounts",    "post_topics",
                                            "poll_topics", "faces", "topic_changes", "socket_mode", NULL};
@@ -25,7 +24,7 @@ static enum rb_status read_uid(const char *text, uid_t *ret, struct rb_error *er
         *ret = (uid_t)number;
         return RB_OK;
     }
-    char buffer[GROUP_BUFFER];
+    char buffer[USER_BUFFER];
     struct passwd user, *found = NULL;
     if (getpwnam_r(text, &user, buffer, sizeof buffer, &found) != 0 || !found)
         return rb_fail(err, RB_INVALID, "uids has numbers and user names of this host, or is any; \"%s\" is neither",
@@ -60,17 +59,13 @@ static enum rb_status take_group(struct rb_config_door *to, const cfg_opt_t *opt
 {
     const char *text = text_of(opt, 0);
     int64_t number;
-    char buffer[GROUP_BUFFER];
-    struct group group, *found = NULL;
     if (opt->nvalues != 1)
         return rb_fail(err, RB_INVALID, "group is one group, or none");
     if (strcmp(text, "none") == 0)
         to->door.group = (gid_t)-1;
     else if (rb_span_to_i64(rb_span_of(text), 0, UINT32_MAX - 1, &number) == RB_OK)
         to->door.group = (gid_t)number;
-    else if (getgrnam_r(text, &group, buffer, sizeof buffer, &found) == 0 && found)
-        to->door.group = found->gr_gid;
-    else
+    else if (!rb_door_find_group(text, &to->door.group))
         return rb_fail(err, RB_INVALID, "group is a group of this host, its number, or none; \"%s\" is neither", text);
     return RB_OK;
 }

@@ -352,6 +352,7 @@ enum rb_status rb_doors_serve(struct rb_doors *doors, struct rb_face_context *co
         struct opening *opening = &doors->openings[i];
         bool admin = opening->door == &doors->all[doors->count];
         choose_faces(doors, opening);
+        opening->door->door.clock = context->clock;
         opening->hosts[0] = opening->address.host;
         opening->hosts[1] = "localhost";
         const struct rb_http_listener listener = {

@@ -1,5 +1,6 @@
 #include "door.h"
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <grp.h>
 #include <pwd.h>
@@ -9,7 +10,26 @@
 
 static const char default_group[] = "relay-broker";
 
-enum { GROUP_BUFFER = 16384, GROUPS_MAX = 256 };
+enum { USER_BUFFER = 16384, GROUP_BUFFER_MAX = 4 * 1024 * 1024, GROUPS_MAX = 256, LOOK_MS = 60 * 1000 };
+
+/* A group with many members needs a large buffer. */
+bool rb_door_find_group(const char *name, gid_t *ret)
+{
+    struct group group, *found = NULL;
+    RB_CLEANUP_FREE char *buffer = NULL;
+    int result = ERANGE;
+    for (size_t room = USER_BUFFER; result == ERANGE && room <= GROUP_BUFFER_MAX; room *= 4) {
+        char *larger = realloc(buffer, room);
+        if (!larger)
+            return false;
+        buffer = larger;
+        result = getgrnam_r(name, &group, buffer, room, &found);
+    }
+    if (result != 0 || !found)
+        return false;
+    *ret = found->gr_gid;
+    return true;
+}
 
 enum rb_status rb_door_init_default(struct rb_door *door)
 {
@@ -17,10 +37,7 @@ enum rb_status rb_door_init_default(struct rb_door *door)
     door->name = strdup("default");
     if (!door->name)
         return RB_NO_MEMORY;
-    char buffer[GROUP_BUFFER];
-    struct group group, *found = NULL;
-    if (getgrnam_r(default_group, &group, buffer, sizeof buffer, &found) == 0 && found)
-        door->group = found->gr_gid;
+    rb_door_find_group(default_group, &door->group);
     return RB_OK;
 }
 
@@ -42,9 +59,9 @@ void rb_door_free(struct rb_door *door)
     *door = (struct rb_door){0};
 }
 
-static bool is_member(uid_t uid, gid_t group)
+static bool look_up(uid_t uid, gid_t group)
 {
-    char buffer[GROUP_BUFFER];
+    char buffer[USER_BUFFER];
     struct passwd user, *found = NULL;
     if (getpwuid_r(uid, &user, buffer, sizeof buffer, &found) != 0 || !found)
         return false;
@@ -58,15 +75,27 @@ static bool is_member(uid_t uid, gid_t group)
     return false;
 }
 
+static bool is_member(struct rb_door *door, uid_t uid)
+{
+    int64_t now = door->clock ? rb_clock_now_ms(door->clock) : 0;
+    size_t count = sizeof door->looks / sizeof door->looks[0];
+    for (size_t i = 0; i < count; i++)
+        if (door->looks[i].uid == uid && door->looks[i].until_ms > now)
+            return door->looks[i].is_member;
+    struct rb_door_look *look = &door->looks[door->next_look++ % count];
+    *look = (struct rb_door_look){uid, look_up(uid, door->group), door->clock ? now + LOOK_MS : 0};
+    return look->is_member;
+}
+
 bool rb_door_admits(void *arg, uid_t uid)
 {
-    const struct rb_door *door = arg;
+    struct rb_door *door = arg;
     if (door->any_uid || uid == 0 || uid == geteuid())
         return true;
     for (size_t i = 0; i < door->uid_count; i++)
         if (door->uids[i] == uid)
             return true;
-    return door->group != (gid_t)-1 && is_member(uid, door->group);
+    return door->group != (gid_t)-1 && is_member(door, uid);
 }
 
 bool rb_door_serves(const struct rb_door *door, const struct rb_account *account)

@@ -9,6 +9,13 @@
 #include "account.h"
 #include "http.h"
 
+/* What a look into the group database said of a user. */
+struct rb_door_look {
+    uid_t uid;
+    bool is_member;
+    int64_t until_ms; /* it is believed; 0: no look */
+};
+
 struct rb_door {
     char *name;    /* "default", or the configuration section's */
     char **listen; /* NULL-terminated addresses it opens at, as shown to people; NULL: none yet */
@@ -20,14 +27,20 @@ struct rb_door {
     char **post_topics, **poll_topics; /* NULL-terminated fnmatch patterns; NULL: all */
     bool wire, broker;                 /* the faces it shows */
     bool topic_changes;                /* PUT and DELETE of topics */
+    struct rb_clock *clock;            /* borrowed; NULL: each caller is looked up anew */
+    struct rb_door_look looks[16];
+    unsigned next_look;
 };
 
 /* The default door: own uid, root and the group relay-broker where it exists; everything else allowed. */
 enum rb_status rb_door_init_default(struct rb_door *door);
 void rb_door_free(struct rb_door *door); /* frees what it holds, not the struct */
 
-/* For rb_http_listener.admits. Group membership is looked up in the group database. */
+/* For rb_http_listener.admits. Group membership is looked up in the group database, which may take its time (LDAP): what
+ * it said of a user is believed for a minute. */
 bool rb_door_admits(void *door, uid_t uid);
+/* The group of that name on this host. */
+bool rb_door_find_group(const char *name, gid_t *ret);
 bool rb_door_serves(const struct rb_door *door, const struct rb_account *account);
 bool rb_door_may_post(const struct rb_door *door, struct rb_span topic);
 bool rb_door_may_poll(const struct rb_door *door, struct rb_span topic);

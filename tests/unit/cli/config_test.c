@@ -276,6 +276,37 @@ START_TEST(a_door_without_uids_is_for_root_the_daemon_and_its_group)
 }
 END_TEST
 
+static int64_t door_time_ms;
+
+static int64_t door_now(struct rb_clock *clock)
+{
+    return door_time_ms;
+}
+
+/* The user and the group 1 are there on each Debian. */
+START_TEST(what_the_group_database_said_of_a_user_is_believed_for_a_minute)
+{
+    struct rb_clock clock = {.now_ms = door_now};
+    struct rb_door door = {.group = 1};
+    ck_assert(rb_door_admits(&door, 1));
+    ck_assert(!rb_door_admits(&door, 4242));
+    door.group = 77;
+    ck_assert(!rb_door_admits(&door, 1));
+    door.group = 1;
+    door.clock = &clock;
+    door_time_ms = 1000;
+    ck_assert(rb_door_admits(&door, 1));
+    door.group = 77;
+    door_time_ms += 59 * 1000;
+    ck_assert(rb_door_admits(&door, 1));
+    for (uid_t uid = 5000; uid < 5015; uid++)
+        ck_assert(!rb_door_admits(&door, uid));
+    ck_assert(rb_door_admits(&door, 1));
+    door_time_ms += 1000;
+    ck_assert(!rb_door_admits(&door, 1));
+}
+END_TEST
+
 START_TEST(a_door_section_is_read_in_full)
 {
     ck_assert_msg(reads("door tools {\n listen = {\"127.0.0.1:7421\", \"unix:/run/x\"}\n uids = {root, 12345}\n"
@@ -370,6 +401,7 @@ Suite *config_suite(void)
     tcase_add_test(tests, an_empty_list_of_addresses_closes_the_default_door);
     tcase_add_test(tests, bad_syntax_is_refused);
     tcase_add_test(tests, a_door_without_uids_is_for_root_the_daemon_and_its_group);
+    tcase_add_test(tests, what_the_group_database_said_of_a_user_is_believed_for_a_minute);
     tcase_add_test(tests, a_door_section_is_read_in_full);
     tcase_add_test(tests, any_uid_is_a_word_of_its_own);
     tcase_add_test(tests, a_bad_door_is_refused);
