@@ -75,7 +75,12 @@ static void answer_post(struct rb_http_request *request, enum rb_status committe
                  : view->state == RB_POST_REFUSED ? 422
                  : view->state == RB_POST_EXPIRED ? 410
                                                   : 202;
-    rb_http_answer_json(request, status, post_json(view));
+    struct rb_str body = RB_STR_INIT;
+    if (rb_json_print(&body, post_json(view)) == RB_OK)
+        rb_http_answer_str(request, status, "application/json", &body);
+    else /* an error would say that nothing is there */
+        rb_http_drop(request);
+    rb_str_free(&body);
 }
 
 static void refuse_post(struct rb_http_request *request, enum rb_status status, const char *sentence)

@@ -82,7 +82,10 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
 
 void rb_wire_commit_failed(struct rb_http_request *request, enum rb_status committed)
 {
-    if (committed == RB_FULL)
+    /* T4: whether it is on disk is not known, and each sentence would say more. */
+    if (committed == RB_IO)
+        rb_http_drop(request);
+    else if (committed == RB_FULL)
         rb_wire_unavailable(request, 507, "The disk is full; nothing was stored. Try again when there is room.", 10);
     else
         rb_wire_unavailable(request, 503, "It could not be stored now; nothing was done. Try again.", 1);

@@ -53,6 +53,19 @@ def test_a_failed_fsync_ends_the_daemon_and_a_restart_has_lost_nothing_that_was_
     broker.stop()
 
 
+def test_a_bulk_whose_commit_ended_unknown_hears_nothing(fake, failing_broker):
+    """It may be on disk: "nothing was done" would have it posted again."""
+    broker = failing_broker
+    broker.login(fake)
+    statuses = set()
+    with pytest.raises(requests.ConnectionError):
+        for n in range(200):
+            body = {"messages": [{"topic": "t", "payload": {"n": n}}, {"topic": "u", "payload": {"n": n}}]}
+            statuses.add(requests.post(broker.url + POSTS + "/bulk", json=body, timeout=30).status_code)
+    assert statuses and max(statuses) < 300, statuses
+    assert broker.process.popen.wait(20) == 1
+
+
 WRITE, SYNC = "pwrite64", SYNC_CALLS
 LOG, DATABASE = "relay-broker.db-wal", "relay-broker.db"
 
