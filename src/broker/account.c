@@ -122,6 +122,11 @@ bool rb_account_stamps(const struct rb_account *account)
     return account->stamp;
 }
 
+bool rb_account_is_retired(const struct rb_account *account)
+{
+    return account->retired;
+}
+
 struct rb_seal account_seal(const struct rb_account *account, const struct rb_chain *chain, int64_t generation,
                             const char *column)
 {

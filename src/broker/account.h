@@ -39,7 +39,8 @@ const char *rb_account_sub(const struct rb_account *account); /* "" when not kno
 uint64_t rb_account_relay_incarnation(const struct rb_account *account);
 struct rb_relay_peer rb_account_peer(const struct rb_account *account);
 enum rb_account_state rb_account_state(const struct rb_account *account);
-bool rb_account_stamps(const struct rb_account *account); /* O2: its posts bear our id */
+bool rb_account_stamps(const struct rb_account *account);     /* O2: its posts bear our id */
+bool rb_account_is_retired(const struct rb_account *account); /* another account has its name now, for good (R7) */
 
 /* --- access tokens, for outbox, inbox and faces --- */
 
@@ -70,7 +71,7 @@ struct rb_login {
     bool keep_password;
     struct rb_span refresh_token; /* import (R8): instead of user name and password */
     bool hold;                    /* import: do not rotate before rb_account_release, or 60 s */
-    bool replace; /* allows another relay URL or user name for an existing name; drops its queued rows' account */
+    bool replace; /* allows another relay URL or user name for an existing name; its queued posts expire */
 };
 /* Ends after the commit of the new chain, or with a sentence; never inside. RB_EXISTS: the name is another (url, user)
  * and `replace` was not given (R7). */

@@ -148,23 +148,13 @@ static struct rb_chain *chain_with_token(struct rb_account *account, struct rb_s
     return NULL;
 }
 
-static bool take_ca_file(struct rb_account *account, const char *ca_file)
-{
-    char *copy = ca_file ? rb_span_dup(rb_span_of(ca_file)) : NULL;
-    if (ca_file && !copy)
-        return false;
-    free(account->ca_file);
-    account->ca_file = copy;
-    return true;
-}
-
 static enum rb_status import_again(struct rb_chain *chain, const struct rb_login *login, rb_account_done done,
                                    void *arg, struct rb_error *err)
 {
     struct rb_account *account = chain->account;
     if (chain->state != RB_CHAIN_HELD)
         return rb_fail(err, RB_BUSY, "The account %s holds this very token already and uses it.", account->name);
-    if (!take_ca_file(account, login->ca_file) || !tell_later(account, done, arg))
+    if (!account_take_ca_file(account, login->ca_file) || !tell_later(account, done, arg))
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
     account_save(account);
     if (login->hold) {
@@ -202,7 +192,7 @@ static enum rb_status import(struct rb_accounts *accounts, struct rb_account *ac
     if (made)
         account = account_prepare(accounts, login->name, relay_url, "", login->ca_file);
     struct rb_chain *chain = account ? import_chain(account, login->refresh_token, &sealed) : NULL;
-    bool good = chain && (made || take_ca_file(account, login->ca_file));
+    bool good = chain && (made || account_take_ca_file(account, login->ca_file));
     struct told *told = good ? tell_later(account, done, arg) : NULL;
     if (!told) {
         if (chain)

@@ -48,6 +48,16 @@ void account_retire(struct rb_account *account)
     account_end_login(account, RB_ACCOUNT_LOGGED_OUT);
 }
 
+bool account_take_ca_file(struct rb_account *account, const char *ca_file)
+{
+    char *copy = ca_file ? rb_span_dup(rb_span_of(ca_file)) : NULL;
+    if (ca_file && !copy)
+        return false;
+    free(account->ca_file);
+    account->ca_file = copy;
+    return true;
+}
+
 /* One that was prepared before and whose commit failed. */
 static struct rb_account *absent(struct rb_accounts *accounts, const char *name, const char *relay_url,
                                  const char *username)
@@ -67,7 +77,7 @@ struct rb_account *account_prepare(struct rb_accounts *accounts, const char *nam
 {
     struct rb_account *account = absent(accounts, name, relay_url, username);
     if (account)
-        return account;
+        return account_take_ca_file(account, ca_file) ? account : NULL;
     account = account_new(accounts);
     if (!account)
         return NULL;
@@ -76,9 +86,8 @@ struct rb_account *account_prepare(struct rb_accounts *accounts, const char *nam
     account->relay_url = rb_span_dup(rb_span_of(relay_url));
     account->username = rb_span_dup(rb_span_of(username));
     account->sub = rb_span_dup(RB_SPAN(""));
-    account->ca_file = ca_file ? rb_span_dup(rb_span_of(ca_file)) : NULL;
     if (!account->name || !account->relay_url || !account->username || !account->sub ||
-        (ca_file && !account->ca_file)) {
+        !account_take_ca_file(account, ca_file)) {
         account_free(account);
         return NULL;
     }

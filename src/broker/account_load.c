@@ -88,6 +88,8 @@ static void load_account(void *arg, const struct rb_account_row *row)
     take_text(loading, &account->sub, row->sub);
     if (row->ca_file.len)
         take_text(loading, &account->ca_file, row->ca_file);
+    else
+        rb_free_pointer(&account->ca_file);
     account->state = row->state >= RB_ACCOUNT_ACTIVE && row->state <= RB_ACCOUNT_LOGGED_OUT
                          ? (enum rb_account_state)row->state
                          : RB_ACCOUNT_LOGIN_REQUIRED;

@@ -278,9 +278,10 @@ static void submit(struct login_op *op)
 
 static void recovery_failed(struct login_op *op, const struct rb_answer *answer)
 {
+    enum { INACTIVE_REST_MS = 60 * 1000 }; /* somebody has to let the user in again */
     struct rb_account *account = op->account;
     account_tell_problem(account, answer);
-    account_back_off(account, answer->retry_after_ms);
+    account_back_off(account, answer->problem == RB_PROBLEM_FORBIDDEN ? INACTIVE_REST_MS : answer->retry_after_ms);
     if (answer->problem == RB_PROBLEM_UNAUTHORIZED) {
         op->password_refused = true;
         submit(op);

@@ -12,6 +12,8 @@ bool account_login_is_under_way(const struct rb_accounts *accounts, const char *
 enum rb_status account_login_password(struct rb_accounts *accounts, struct rb_account *account, const char *relay_url,
                                       const struct rb_login *login, rb_account_done done, void *arg,
                                       struct rb_error *err);
+/* In memory; NULL: none. False: out of memory, and it stays as it was. */
+bool account_take_ca_file(struct rb_account *account, const char *ca_file);
 /* An account in memory, without a row. NULL: out of memory. */
 struct rb_account *account_prepare(struct rb_accounts *accounts, const char *name, const char *relay_url,
                                    const char *username, const char *ca_file);

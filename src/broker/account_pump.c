@@ -99,6 +99,19 @@ static void release_held(struct rb_account *account, int64_t now, int64_t *next)
     }
 }
 
+/* A stored password that does not help is tried again and again: the last login of a minute is left to people, unless
+ * it is the only one. */
+static int64_t take_login(struct rb_account *account)
+{
+    enum { LOOK_AGAIN_MS = 5000 };
+    struct rb_budgets *budgets = account->accounts->budgets;
+    int64_t window = 0;
+    int64_t left = rb_budget_left(budgets, account->relay_url, RB_BUDGET_LOGIN, &window);
+    if (left <= 1 && window >= 0)
+        return LOOK_AGAIN_MS;
+    return rb_budget_take(budgets, account->relay_url, RB_BUDGET_LOGIN);
+}
+
 static void refresh(struct rb_account *account, int64_t now, int64_t *next)
 {
     struct rb_accounts *accounts = account->accounts;
@@ -110,8 +123,8 @@ static void refresh(struct rb_account *account, int64_t now, int64_t *next)
         sooner(next, account->not_before_ms);
         return;
     }
-    enum rb_budget_kind kind = recover ? RB_BUDGET_LOGIN : RB_BUDGET_REFRESH;
-    int64_t wait_ms = rb_budget_take(accounts->budgets, account->relay_url, kind);
+    int64_t wait_ms =
+        recover ? take_login(account) : rb_budget_take(accounts->budgets, account->relay_url, RB_BUDGET_REFRESH);
     if (wait_ms > 0) {
         sooner(next, now + wait_ms);
         return;
@@ -119,7 +132,7 @@ static void refresh(struct rb_account *account, int64_t now, int64_t *next)
     if (recover) {
         account_recover(account);
     } else if (!chain_rotate(chain)) {
-        rb_budget_give_back(accounts->budgets, account->relay_url, kind);
+        rb_budget_give_back(accounts->budgets, account->relay_url, RB_BUDGET_REFRESH);
         account_back_off(account, -1);
         sooner(next, account->not_before_ms);
     }

@@ -28,7 +28,7 @@ struct rb_broker_config {
     int64_t unknown_wait_ms;           /* from an unknown end to the look-up: default 10,000 (O2) */
     int64_t look_up_give_up_ms;        /* a look-up that fails this long ends as not found: default 60,000 (O3) */
     int64_t outbox_rows, outbox_bytes; /* open rows: default 100,000 and 256 MiB */
-    int64_t key_ms; /* a caller's idempotency key lives this long from its row's end: default 24 h (O5) */
+    int64_t key_ms; /* a row, and a caller's idempotency key with it, lives this long from its end: default 24 h (O5) */
     int64_t backoff_min_ms, backoff_max_ms; /* default 500 and 30,000; doubled, full jitter */
     int sending_max;                        /* posts in flight a relay address: default 16 */
     /* budgets a relay address and minute; 0: no limit assumed */
@@ -41,7 +41,7 @@ struct rb_broker_config {
     int64_t session_ms;       /* a session not used for so long ends: default 24 h */
     int64_t sessions;         /* default 10,000 */
     int64_t topics;           /* that callers have named: default 10,000 */
-    int64_t keys;             /* callers' idempotency keys: default 1,000,000 */
+    int64_t keys;             /* posts that are remembered, with a key or without: default 1,000,000 */
     int user_percent; /* of sessions, topics, keys and the outbox: what one local user may hold, default 80 (D6) */
 };
 extern const struct rb_broker_config rb_broker_config_default;

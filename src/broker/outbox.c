@@ -339,6 +339,8 @@ enum rb_status rb_outbox_new(const struct rb_ports *ports, struct rb_accounts *a
     rb_list_init(&outbox->lanes);
     rb_list_init(&outbox->results);
     rb_list_init(&outbox->loose);
+    rb_list_init(&outbox->retired);
+    outbox->drop_retired = RB_TIMER_INIT(rb_retired_drop);
     outbox->nudge = RB_TIMER_INIT(on_nudge);
     outbox->drop_kept = RB_TIMER_INIT(rb_view_drop_kept);
     rb_random_fill(ports->random, outbox->seed, sizeof outbox->seed);
@@ -390,6 +392,7 @@ void rb_outbox_free(struct rb_outbox *outbox)
     rb_keys_free(outbox);
     rb_views_free(outbox);
     rb_timer_stop(outbox->ports->clock, &outbox->nudge);
+    rb_timer_stop(outbox->ports->clock, &outbox->drop_retired);
     rb_map_clear(&outbox->entries, NULL);
     rb_share_free(&outbox->rows);
     rb_share_free(&outbox->bytes);
@@ -435,6 +438,7 @@ void rb_outbox_stop(struct rb_outbox *outbox)
 {
     outbox->running = false;
     rb_timer_stop(outbox->ports->clock, &outbox->sweep);
+    rb_timer_stop(outbox->ports->clock, &outbox->drop_retired);
     rb_waits_review(outbox);
 }
 

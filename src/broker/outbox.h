@@ -5,6 +5,7 @@
  *       │                            └ unknown, or restart ▶ unknown ──after 10 s, look at the topic──▶ accepted (found)
  *       └────────────────────────────────────────────────────────────── not found: maybe_duplicate
  *     queued ──expires──▶ expired
+ *     queued, unknown ──another account takes the name──▶ expired (an unknown one: maybe_duplicate)
  *
  * FIFO per account and topic: a later row waits for an earlier one. One attempt at a time a row. */
 #ifndef RB_OUTBOX_H
@@ -64,11 +65,11 @@ void rb_outbox_stop(struct rb_outbox *outbox);
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err);
 
-/* Whether that many further rows of that many bytes in all fit the bounds now, for all or for this caller (D6), some of
- * them like this one (its payload does not count): for callers that add several or none. RB_OK, or RB_FULL. The last
- * tenth is for topics with few rows: a flood of others does not shut them out. */
-enum rb_status rb_outbox_room(struct rb_outbox *outbox, const struct rb_post *like, int64_t rows, int64_t bytes,
-                              struct rb_error *err);
+/* As add, for `count` (at least one) posts of a caller that are one: all become rows in this tick, in this order, or
+ * none does; all have keys or none has. Within their keys' lives all are the earlier rows; RB_EXISTS also where some of
+ * these are forgotten and some are not: what is still remembered is not sent twice. */
+enum rb_status rb_outbox_add_all(struct rb_outbox *outbox, const struct rb_post *posts, size_t count, int64_t *ret_ids,
+                                 bool *ret_repeated, struct rb_error *err);
 
 /* Waits for a row's end. Intrusive, owned by the caller; `done` fires once, after the commit of what it says and never
  * inside rb_outbox_wait: with the row ended; or still open, when wait_ms are over or when it cannot be sent now (relay

@@ -90,92 +90,164 @@ static enum rb_status rows_room(struct rb_outbox *outbox, const struct rb_post *
     return RB_OK;
 }
 
-enum rb_status rb_outbox_room(struct rb_outbox *outbox, const struct rb_post *like, int64_t rows, int64_t bytes,
+/* A post on its way to its row. */
+struct adding {
+    struct rb_post_row row;
+    unsigned char key[KEY_BYTES], digest[KEY_BYTES], stamp[RB_STAMP_BYTES];
+    struct queue *queue;
+    struct entry *entry; /* NULL: not in memory yet */
+};
+
+/* Whether rows of so many bytes in all fit the bounds now, for all or for this caller (D6). The last tenth is for topics
+ * with few rows: a flood of others does not shut them out. */
+static enum rb_status room(struct rb_outbox *outbox, const struct rb_post *posts, size_t count, int64_t bytes,
+                           struct rb_error *err)
+{
+    int64_t rows = (int64_t)count;
+    for (size_t i = 0; i < count; i++) {
+        const struct rb_post *post = &posts[i];
+        const struct rb_topic *known = rb_topic_find(outbox->topics, rb_account_id(post->account), post->topic);
+        const struct queue *queue = known ? known->outbox : NULL;
+        enum rb_status status = rows_room(outbox, post, queue ? queue->count : 0, rows, bytes, err);
+        if (status == RB_OK && !known)
+            status = rb_topics_room(outbox->topics, post->uid, rows, err);
+        if (status == RB_OK && rb_share_room(&outbox->remembered, post->uid, rows, 100) != RB_ROOM)
+            status = rb_fail(err, RB_FULL, "Too many posts that have ended are still remembered. Try again later.");
+        if (status != RB_OK)
+            return status;
+    }
+    return RB_OK;
+}
+
+/* O5: all are rows already, or none is. Before the bounds: what is here needs no room. */
+static enum rb_status find_earlier(struct rb_outbox *outbox, const struct rb_post *posts, struct adding *adding,
+                                   size_t count, int64_t *ret_ids, bool *ret_repeated, struct rb_error *err)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct adding *one = &adding[i];
+        if (!posts[i].key.len)
+            continue;
+        hash_key(&posts[i], one->key);
+        hash_body(&posts[i], one->digest);
+        one->row.key = (struct rb_span){(const char *)one->key, sizeof one->key};
+        one->row.digest = (struct rb_span){(const char *)one->digest, sizeof one->digest};
+        bool same;
+        ret_ids[i] = rb_keys_find(outbox, one->key, one->digest, &same);
+        if (ret_ids[i] && !same)
+            return rb_fail(err, RB_EXISTS, "This idempotency key was used for another message.");
+        found += ret_ids[i] != 0;
+    }
+    /* Where a row could not be read, the tick fails anyway. */
+    if (found && found < count && rb_store_failed(outbox->ports->store) == RB_OK)
+        return rb_fail(err, RB_EXISTS,
+                       "This idempotency key was used a while ago, and some of its messages are forgotten. "
+                       "Use another key if they are to be sent once more.");
+    *ret_repeated = found == count;
+    return RB_OK;
+}
+
+static enum rb_status prepare(struct rb_outbox *outbox, const struct rb_post *post, struct adding *one,
                               struct rb_error *err)
 {
-    const struct rb_topic *known = rb_topic_find(outbox->topics, rb_account_id(like->account), like->topic);
-    const struct queue *queue = known ? known->outbox : NULL;
-    enum rb_status status = rows_room(outbox, like, queue ? queue->count : 0, rows, bytes, err);
-    if (status == RB_OK && !known)
-        status = rb_topics_room(outbox->topics, like->uid, rows, err);
-    if (status == RB_OK && like->key.len && rb_share_room(&outbox->remembered, like->uid, rows, 100) != RB_ROOM)
-        status = rb_fail(err, RB_FULL,
-                         "Too many idempotency keys are remembered at this moment. Post without one, or "
-                         "try again later.");
+    char stamp_hex[RB_STAMP_HEX + 1];
+    bool stamped;
+    one->row.state = RB_POST_QUEUED;
+    one->row.uid = post->uid;
+    one->row.at = rb_clock_wall_ms(outbox->ports->clock);
+    one->row.expires = post->expires_wall_ms;
+    one->row.ttl = post->ttl_s;
+    if (!one->row.digest.at)
+        one->row.digest = (struct rb_span){"", 0};
+    rb_random_fill(outbox->ports->random, one->stamp, sizeof one->stamp);
+    rb_stamp_hex(one->stamp, stamp_hex);
+    enum rb_status status = measure(post, stamp_hex, &stamped, &one->row.bytes, err);
+    if (status == RB_OK && stamped)
+        one->row.stamp = (struct rb_span){(const char *)one->stamp, sizeof one->stamp};
     return status;
 }
 
-static enum rb_status insert(struct rb_outbox *outbox, const struct rb_post *post, struct rb_post_row *row,
-                             struct queue **ret_queue, struct rb_error *err)
+/* All but the row itself, which needs no memory of ours. */
+static enum rb_status enter(struct rb_outbox *outbox, const struct rb_post *post, struct adding *one,
+                            struct rb_error *err)
 {
     struct rb_topic *topic;
     enum rb_status status =
         rb_topic_get(outbox->topics, rb_account_id(post->account), post->topic, post->uid, &topic, err);
     if (status != RB_OK)
         return status;
-    struct queue *queue = rb_queue_of(outbox, topic);
-    if (!queue)
+    one->queue = rb_queue_of(outbox, topic);
+    if (!one->queue)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    row->id = rb_store_next_id(outbox->ports->store, "post");
-    row->topic = topic->id;
-    if (row->key.at && rb_keys_add(outbox, (const unsigned char *)row->key.at, row->id, row->uid) != RB_OK)
+    one->row.id = rb_store_next_id(outbox->ports->store, "post");
+    one->row.topic = topic->id;
+    if (rb_keys_add(outbox, one->row.key.at ? one->key : NULL, one->row.id, one->row.uid) != RB_OK)
         return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    if (!rb_entry_new(queue, row))
-        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
-    rb_log(RB_LOG_DEBUG, "outbox", "post %lld: %s, was %s", (long long)row->id, rb_post_state_text(RB_POST_QUEUED),
-           "new");
-    rb_post_rows_insert(outbox->posts, row, post->metadata, post->payload);
-    *ret_queue = queue;
+    one->entry = rb_entry_new(one->queue, &one->row);
+    if (one->entry)
+        return RB_OK;
+    rb_keys_take_back(outbox);
+    return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
+}
+
+static enum rb_status enter_all(struct rb_outbox *outbox, const struct rb_post *posts, struct adding *adding,
+                                size_t count, struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    size_t entered = 0;
+    while (entered < count && (status = enter(outbox, &posts[entered], &adding[entered], err)) == RB_OK)
+        entered++;
+    while (status != RB_OK && entered > 0) {
+        rb_entry_free(adding[--entered].entry);
+        rb_keys_take_back(outbox);
+    }
+    return status;
+}
+
+static enum rb_status add(struct rb_outbox *outbox, const struct rb_post *posts, struct adding *adding, size_t count,
+                          int64_t *ret_ids, bool *ret_repeated, struct rb_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!rb_topic_name_valid(posts[i].topic))
+            return rb_fail(err, RB_INVALID, "The topic's name is not valid.");
+    rb_tick_lead(outbox->ports->tick);
+    enum rb_status status = find_earlier(outbox, posts, adding, count, ret_ids, ret_repeated, err);
+    if (status != RB_OK || *ret_repeated)
+        return status;
+    int64_t bytes = 0;
+    for (size_t i = 0; i < count && status == RB_OK; i++) {
+        status = prepare(outbox, &posts[i], &adding[i], err);
+        bytes += adding[i].row.bytes;
+    }
+    if (status == RB_OK)
+        status = room(outbox, posts, count, bytes, err);
+    if (status == RB_OK)
+        status = enter_all(outbox, posts, adding, count, err);
+    if (status != RB_OK)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        rb_log(RB_LOG_DEBUG, "outbox", "post %lld: %s, was %s", (long long)adding[i].row.id,
+               rb_post_state_text(RB_POST_QUEUED), "new");
+        rb_post_rows_insert(outbox->posts, &adding[i].row, posts[i].metadata, posts[i].payload);
+        ret_ids[i] = adding[i].row.id;
+    }
+    for (size_t i = 0; i < count; i++)
+        rb_queue_run(adding[i].queue);
     return RB_OK;
 }
 
 enum rb_status rb_outbox_add(struct rb_outbox *outbox, const struct rb_post *post, int64_t *ret_id, bool *ret_repeated,
                              struct rb_error *err)
 {
-    if (!rb_topic_name_valid(post->topic))
-        return rb_fail(err, RB_INVALID, "The topic's name is not valid.");
-    rb_tick_lead(outbox->ports->tick);
-    unsigned char key[KEY_BYTES], digest[KEY_BYTES], stamp[RB_STAMP_BYTES];
-    char stamp_hex[RB_STAMP_HEX + 1];
-    struct rb_post_row row = {
-        .state = RB_POST_QUEUED,
-        .uid = post->uid,
-        .at = rb_clock_wall_ms(outbox->ports->clock),
-        .expires = post->expires_wall_ms,
-        .ttl = post->ttl_s,
-        .digest = {"", 0},
-    };
-    if (post->key.len) {
-        hash_key(post, key);
-        hash_body(post, digest);
-        bool same;
-        int64_t id = rb_keys_find(outbox, key, digest, &same);
-        if (id && !same)
-            return rb_fail(err, RB_EXISTS, "This idempotency key was used for another message.");
-        if (id) {
-            *ret_id = id;
-            *ret_repeated = true;
-            return RB_OK;
-        }
-        row.key = (struct rb_span){(const char *)key, sizeof key};
-        row.digest = (struct rb_span){(const char *)digest, sizeof digest};
-    }
-    rb_random_fill(outbox->ports->random, stamp, sizeof stamp);
-    rb_stamp_hex(stamp, stamp_hex);
-    bool stamped;
-    enum rb_status status = measure(post, stamp_hex, &stamped, &row.bytes, err);
-    if (status == RB_OK)
-        status = rb_outbox_room(outbox, post, 1, row.bytes, err);
-    if (status != RB_OK)
-        return status;
-    if (stamped)
-        row.stamp = (struct rb_span){(const char *)stamp, sizeof stamp};
-    struct queue *queue = NULL;
-    status = insert(outbox, post, &row, &queue, err);
-    if (status != RB_OK)
-        return status;
-    *ret_id = row.id;
-    *ret_repeated = false;
-    rb_queue_run(queue);
-    return RB_OK;
+    struct adding one = {0};
+    return add(outbox, post, &one, 1, ret_id, ret_repeated, err);
+}
+
+enum rb_status rb_outbox_add_all(struct rb_outbox *outbox, const struct rb_post *posts, size_t count, int64_t *ret_ids,
+                                 bool *ret_repeated, struct rb_error *err)
+{
+    RB_CLEANUP_FREE struct adding *adding = calloc(count, sizeof *adding);
+    if (!adding)
+        return rb_fail(err, RB_NO_MEMORY, "There is not enough memory.");
+    return add(outbox, posts, adding, count, ret_ids, ret_repeated, err);
 }

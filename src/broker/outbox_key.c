@@ -6,11 +6,13 @@ enum {
     SWEEP_EVERY_MS = 10 * 60 * 1000,
 };
 
-/* An index, nothing more: what it finds is checked against the row. */
+/* An index, nothing more: what it finds is checked against the row. A row without a key is only counted, and has one of
+ * these only in the ticks in which it comes and goes. */
 struct key {
     struct rb_map_node node;
     struct key *next; /* in keys_added or keys_gone */
-    int64_t id, uid;
+    int64_t id;       /* 0: the row has no key, and this is not in the index */
+    int64_t uid;
 };
 
 static uint64_t hash_of(struct rb_outbox *outbox, const void *key)
@@ -28,16 +30,26 @@ static struct key *find_id(struct rb_outbox *outbox, uint64_t hash, int64_t id)
     return NULL;
 }
 
-static struct key *add(struct rb_outbox *outbox, const void *bytes, int64_t id, int64_t uid)
+static struct key *key_new(int64_t id, int64_t uid)
 {
     struct key *key = calloc(1, sizeof *key);
+    if (!key)
+        return NULL;
+    key->id = id;
+    key->uid = uid;
+    return key;
+}
+
+/* `bytes` NULL: the row has no key. */
+static struct key *add(struct rb_outbox *outbox, const void *bytes, int64_t id, int64_t uid)
+{
+    struct key *key = key_new(bytes ? id : 0, uid);
     if (!key || rb_share_take(&outbox->remembered, uid, 1) != RB_OK) {
         free(key);
         return NULL;
     }
-    key->id = id;
-    key->uid = uid;
-    rb_map_add(&outbox->keys, &key->node, hash_of(outbox, bytes));
+    if (bytes)
+        rb_map_add(&outbox->keys, &key->node, hash_of(outbox, bytes));
     return key;
 }
 
@@ -45,9 +57,21 @@ static void drop(struct rb_outbox *outbox, struct key *first)
 {
     while (first) {
         struct key *next = first->next;
-        rb_map_remove(&outbox->keys, &first->node);
+        if (first->id)
+            rb_map_remove(&outbox->keys, &first->node);
         rb_share_give(&outbox->remembered, first->uid, 1);
         free(first);
+        first = next;
+    }
+}
+
+/* Their rows stay. */
+static void keep(struct key *first)
+{
+    while (first) {
+        struct key *next = first->next;
+        if (!first->id)
+            free(first);
         first = next;
     }
 }
@@ -58,6 +82,7 @@ static void on_commit(struct rb_effect *effect, enum rb_status committed)
     struct key *added = outbox->keys_added, *gone = outbox->keys_gone;
     outbox->keys_added = outbox->keys_gone = NULL;
     drop(outbox, committed == RB_OK ? gone : added);
+    keep(committed == RB_OK ? added : gone);
 }
 
 static void await_commit(struct rb_outbox *outbox)
@@ -74,7 +99,10 @@ struct loading {
 static void load_key(void *arg, const struct rb_post_row *row)
 {
     struct loading *loading = arg;
-    if (row->key.len == KEY_BYTES && !add(loading->outbox, row->key.at, row->id, row->uid))
+    struct rb_outbox *outbox = loading->outbox;
+    bool done = row->key.len == KEY_BYTES ? add(outbox, row->key.at, row->id, row->uid) != NULL
+                                          : rb_share_take(&outbox->remembered, row->uid, 1) == RB_OK;
+    if (!done)
         loading->status = RB_NO_MEMORY;
 }
 
@@ -97,6 +125,8 @@ void rb_keys_free(struct rb_outbox *outbox)
     if (outbox->keys_effect.run)
         rb_tick_cancel(&outbox->keys_effect);
     rb_timer_stop(outbox->ports->clock, &outbox->sweep);
+    keep(outbox->keys_added);
+    keep(outbox->keys_gone);
     rb_map_clear(&outbox->keys, free_key);
 }
 
@@ -130,7 +160,7 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
     return 0;
 }
 
-enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char bytes[KEY_BYTES], int64_t id, int64_t uid)
+enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *bytes, int64_t id, int64_t uid)
 {
     struct key *key = add(outbox, bytes, id, uid);
     if (!key)
@@ -141,7 +171,15 @@ enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char bytes[K
     return RB_OK;
 }
 
-/* --- forgetting: ended rows, once their key's life is over --- */
+void rb_keys_take_back(struct rb_outbox *outbox)
+{
+    struct key *key = outbox->keys_added;
+    outbox->keys_added = key->next;
+    key->next = NULL;
+    drop(outbox, key);
+}
+
+/* --- forgetting: ended rows, once their key's life is over, or would be --- */
 
 struct slice {
     struct rb_outbox *outbox;
@@ -151,7 +189,7 @@ struct slice {
     bool young; /* no row from here on can be old enough */
     size_t count;
     struct {
-        int64_t id;
+        int64_t id, uid;
         uint64_t hash;
         bool has_key;
     } old[SLICE_ROWS];
@@ -168,6 +206,7 @@ static void read_old(void *arg, const struct rb_post_row *row)
         return;
     bool has_key = row->key.len == KEY_BYTES;
     slice->old[slice->count].id = row->id;
+    slice->old[slice->count].uid = row->uid;
     slice->old[slice->count].has_key = has_key;
     slice->old[slice->count++].hash = has_key ? hash_of(slice->outbox, row->key.at) : 0;
 }
@@ -175,8 +214,12 @@ static void read_old(void *arg, const struct rb_post_row *row)
 static void forget(struct rb_outbox *outbox, const struct slice *slice)
 {
     for (size_t i = 0; i < slice->count; i++) {
+        struct key *key = slice->old[i].has_key ? find_id(outbox, slice->old[i].hash, slice->old[i].id)
+                                                : key_new(0, slice->old[i].uid);
+        /* Out of memory: it stays until it is looked at again. */
+        if (!key && !slice->old[i].has_key)
+            continue;
         rb_post_rows_delete(outbox->posts, slice->old[i].id);
-        struct key *key = slice->old[i].has_key ? find_id(outbox, slice->old[i].hash, slice->old[i].id) : NULL;
         if (!key)
             continue;
         await_commit(outbox);

@@ -89,6 +89,10 @@ void rb_queue_line_up(struct queue *queue)
         rb_list_remove(&queue->turn);
         return;
     }
+    if (rb_account_is_retired(account)) {
+        rb_queue_retire(queue);
+        return;
+    }
     if (queue->not_before_ms > rb_clock_now_ms(clock)) {
         rb_list_remove(&queue->turn);
         rb_timer_set(clock, &queue->timer, queue->not_before_ms);

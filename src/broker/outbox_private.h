@@ -8,6 +8,7 @@
  *     outbox_send.c     intent, call, answer
  *     outbox_result.c   answers as facts
  *     outbox_look_up.c  the topic's newest id, and what became of an unknown row
+ *     outbox_retired.c  rows that nobody can send any more
  *
  * A queue is a topic's open rows in order. It does one work at a time: nothing, an intent that waits for its commit, or
  * a call. Works take turns in the lane of their relay address, which knows whether the relay can be reached. */
@@ -143,11 +144,14 @@ struct rb_outbox {
     struct rb_list loose; /* waits whose row is not open */
     struct rb_account_watch watch;
     struct rb_timer nudge;
+    struct rb_list retired; /* queues of retired accounts, by their `turn` */
+    struct rb_timer drop_retired;
 
     unsigned char seed[RB_MAP_SEED_BYTES];
     struct rb_map keys;
-    struct rb_share rows, bytes, remembered; /* open rows, their bytes, and keys, by user (D6) */
-    struct key *keys_added, *keys_gone;      /* in this tick */
+    struct rb_share rows, bytes;        /* open rows and their bytes, by user (D6) */
+    struct rb_share remembered;         /* all rows until they are forgotten, by user (D6) */
+    struct key *keys_added, *keys_gone; /* in this tick */
     struct rb_effect keys_effect;
     struct rb_timer sweep;
     int64_t swept_to;
@@ -178,8 +182,11 @@ void rb_keys_free(struct rb_outbox *outbox);
 /* The row of the key within its life; 0: none. `*ret_same`: it has this digest. */
 int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES],
                      const unsigned char digest[KEY_BYTES], bool *ret_same);
-/* RB_NO_MEMORY. The key goes when this tick fails. */
-enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES], int64_t id, int64_t uid);
+/* A row that is inserted in this tick, with its key or NULL: it counts until it is forgotten, or until this tick fails.
+ * RB_NO_MEMORY. */
+enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *key, int64_t id, int64_t uid);
+/* Takes back what was added last, in this tick, for a row that does not come to be. */
+void rb_keys_take_back(struct rb_outbox *outbox);
 void rb_sweep_start(struct rb_outbox *outbox);
 
 /* --- outbox_wait.c --- */
@@ -219,6 +226,11 @@ void rb_queue_effect(struct rb_effect *effect, enum rb_status committed);
 /* The answer was a 401 to the token that was sent; false: it was not. */
 bool rb_token_refused(struct queue *queue, const struct rb_answer *answer);
 struct rb_account *rb_queue_account(struct queue *queue);
+
+/* --- outbox_retired.c --- */
+/* The queue has work and its account is retired: what can end ends, in slices, in ticks to come. */
+void rb_queue_retire(struct queue *queue);
+void rb_retired_drop(struct rb_timer *timer);
 
 /* --- outbox_result.c --- */
 struct result *rb_result_new(struct queue *queue);

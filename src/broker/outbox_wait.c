@@ -122,6 +122,9 @@ static bool first_cannot_be_sent(struct entry *entry, int64_t deadline_ms)
     if (entry->state == RB_POST_UNKNOWN)
         return false;
     struct rb_account *account = rb_queue_account(queue);
+    /* It ends by itself, and that is worth waiting for. */
+    if (account && rb_account_is_retired(account))
+        return false;
     if (!account || rb_account_state(account) != RB_ACCOUNT_ACTIVE)
         return true;
     if (queue->lane && relay_is_down(queue->lane, now))

@@ -254,9 +254,8 @@ struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned 
                                    const char *door, int64_t uid)
 {
     struct rb_session *session = find(sessions, id);
-    if (!session || session->uid != uid || strcmp(session->door, door) != 0)
+    if (!session || session->uid != uid || strcmp(session->door, door) != 0 || rb_account_is_retired(session->account))
         return NULL;
-    rb_session_touch(sessions, session);
     return session;
 }
 

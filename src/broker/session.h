@@ -23,12 +23,14 @@ enum rb_status rb_sessions_reload(struct rb_sessions *sessions);
  * did (the caller says 503). */
 enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *account, const char *door, int64_t uid,
                                struct rb_span username, struct rb_session **ret, struct rb_error *err);
-/* By its id; it must be of this door and uid, else NULL (R9). Constant time is not needed: ids are random and the
- * look-up is by hash. */
+/* By its id; it must be of this door and uid, and of an account that is not retired, else NULL (R9). Constant time is
+ * not needed: ids are random and the look-up is by hash. */
 struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES],
                                    const char *door, int64_t uid);
 const unsigned char *rb_session_id(const struct rb_session *session);
 struct rb_account *rb_session_account(const struct rb_session *session);
+/* It is in use: a session that nobody uses ends after a while. A poll counts as use by itself. */
+void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session);
 /* Ends it (row deleted in this tick). It must not be used afterwards. */
 void rb_session_end(struct rb_sessions *sessions, struct rb_session *session);
 

@@ -74,7 +74,6 @@ bool rb_place_has_room(struct rb_sessions *sessions, struct rb_session *session,
 struct rb_place *rb_place_set(struct rb_sessions *sessions, struct rb_session *session, int64_t topic, int64_t n);
 void rb_place_hand_out(struct rb_place *place, uint64_t connection, int64_t n);
 int64_t rb_place_handed(const struct rb_place *place, uint64_t connection); /* -1: nothing */
-void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session);
 
 /* poll.c */
 void rb_polls_account_changed(struct rb_account_watch *watch, struct rb_account *account);

@@ -55,6 +55,18 @@ bool rb_wire_account_open(struct rb_http_request *request, const struct rb_accou
     return false;
 }
 
+struct rb_session *rb_wire_session(struct rb_face_context *context, struct rb_http_request *request,
+                                   const unsigned char id[RB_SESSION_ID_BYTES])
+{
+    struct rb_sessions *sessions = context->broker->sessions;
+    const struct rb_door *door = rb_http_door(request);
+    struct rb_session *session = rb_session_find(sessions, id, door->name, rb_http_peer(request)->uid);
+    if (!session || !rb_door_serves(door, rb_session_account(session)))
+        return NULL;
+    rb_session_touch(sessions, session);
+    return session;
+}
+
 bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *request, struct rb_account **ret_account,
                     struct rb_session **ret_session)
 {
@@ -62,7 +74,7 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
     unsigned char id[RB_SESSION_ID_BYTES];
     struct rb_session *session = NULL;
     if (rb_placeholder_access_id(rb_http_bearer(request), id))
-        session = rb_session_find(context->broker->sessions, id, door->name, rb_http_peer(request)->uid);
+        session = rb_wire_session(context, request, id);
     struct rb_account *account =
         session ? rb_session_account(session) : rb_door_default_account(door, context->broker->accounts);
     if (!account) {
@@ -103,7 +115,7 @@ static void release_reply(struct rb_effect *effect, enum rb_status committed)
 {
     struct reply *reply = RB_CONTAINER(effect, struct reply, effect);
     if (committed == RB_OK)
-        rb_http_answer_str(reply->request, reply->status, "application/json", &reply->body);
+        rb_http_answer_str(reply->request, reply->status, reply->body.len ? "application/json" : NULL, &reply->body);
     else
         rb_wire_commit_failed(reply->request, committed);
     rb_str_free(&reply->body);

@@ -7,6 +7,11 @@
 #include "session.h"
 #include "wire_error.h"
 
+/* The session that a placeholder's id names, which counts as use of it. NULL, as for an id that nobody knows: it is of
+ * another door or user, or of an account that this door does not serve any more (D6). */
+struct rb_session *rb_wire_session(struct rb_face_context *context, struct rb_http_request *request,
+                                   const unsigned char id[RB_SESSION_ID_BYTES]);
+
 /* Who calls: by the session in the placeholder, else the door's default account. False: it was answered (401).
  * `*ret_session` is NULL for a caller without a session. */
 bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *request, struct rb_account **ret_account,
@@ -15,7 +20,8 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
 /* An account that is logged out is 401 for everything. */
 bool rb_wire_account_open(struct rb_http_request *request, const struct rb_account *account);
 
-/* Gives the answer after this tick's commit (the str's memory is taken); if the commit fails: 507 or 503. */
+/* Gives the answer after this tick's commit (the str's memory is taken; empty: no body); if the commit fails: 507 or
+ * 503. */
 void rb_wire_answer_after(struct rb_face_context *context, struct rb_http_request *request, int status,
                           struct rb_str *body);
 /* For an effect's failure: 507 when the disk is full, else 503. */

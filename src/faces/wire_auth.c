@@ -80,7 +80,6 @@ static bool body_refresh_token(struct rb_http_request *request, struct rb_str *o
 void rb_wire_refresh(struct rb_http_request *request, void *face)
 {
     struct rb_face_context *context = face;
-    const struct rb_door *door = rb_http_door(request);
     RB_CLEANUP_STR struct rb_str token = RB_STR_INIT;
     if (!body_refresh_token(request, &token))
         return;
@@ -88,11 +87,11 @@ void rb_wire_refresh(struct rb_http_request *request, void *face)
     struct rb_session *session = NULL;
     struct rb_account *account = NULL;
     if (rb_placeholder_refresh_id(rb_str_span(&token), id))
-        session = rb_session_find(context->broker->sessions, id, door->name, rb_http_peer(request)->uid);
+        session = rb_wire_session(context, request, id);
     if (session)
         account = rb_session_account(session);
     else if (rb_placeholder_refresh_shape(rb_str_span(&token)))
-        account = rb_door_default_account(door, context->broker->accounts);
+        account = rb_door_default_account(rb_http_door(request), context->broker->accounts);
     if (!account)
         rb_wire_detail(request, 401, "invalid refresh token");
     else if (rb_wire_account_open(request, account))
@@ -103,7 +102,6 @@ void rb_wire_refresh(struct rb_http_request *request, void *face)
 void rb_wire_end_session(struct rb_http_request *request, void *face)
 {
     struct rb_face_context *context = face;
-    const struct rb_door *door = rb_http_door(request);
     unsigned char id[RB_SESSION_ID_BYTES];
     bool named = rb_placeholder_access_id(rb_http_bearer(request), id);
     if (rb_span_is(rb_http_path(request), "/auth/token/revoke")) {
@@ -112,11 +110,14 @@ void rb_wire_end_session(struct rb_http_request *request, void *face)
             return;
         named = rb_placeholder_refresh_id(rb_str_span(&token), id);
     }
-    struct rb_session *session =
-        named ? rb_session_find(context->broker->sessions, id, door->name, rb_http_peer(request)->uid) : NULL;
-    if (session)
-        rb_session_end(context->broker->sessions, session);
-    rb_http_answer(request, 204, NULL, (struct rb_span){0});
+    struct rb_session *session = named ? rb_wire_session(context, request, id) : NULL;
+    if (!session) {
+        rb_http_answer(request, 204, NULL, (struct rb_span){0});
+        return;
+    }
+    struct rb_str nothing = RB_STR_INIT;
+    rb_session_end(context->broker->sessions, session);
+    rb_wire_answer_after(context, request, 204, &nothing);
 }
 
 static void pass_me_on(void *arg, const struct rb_answer *answer, const struct rb_me *me)

@@ -147,9 +147,8 @@ static void answer_bulk(struct rb_effect *effect, enum rb_status committed)
     free(bulk);
 }
 
-/* Reads all messages, adding issues; the bytes of all bodies in `*ret_bytes`. */
-static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues, struct rb_message_body *messages,
-                        size_t *ret_bytes)
+/* Reads all messages, adding issues. */
+static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues, struct rb_message_body *messages)
 {
     struct rb_json_value list, item;
     if (body.kind != RB_JSON_OBJECT) {
@@ -164,7 +163,7 @@ static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues
         rb_wire_issue(issues, "list_type", "body/messages", "messages must be an array.", &list);
         return 0;
     }
-    size_t count = 0, bytes = 0;
+    size_t count = 0;
     struct rb_json_walk walk = rb_json_walk(list);
     while (rb_json_next(&walk, NULL, &item)) {
         if (count == BULK_MAX) {
@@ -174,44 +173,41 @@ static size_t read_bulk(struct rb_json_value body, struct rb_wire_issues *issues
         char loc[40];
         snprintf(loc, sizeof loc, "body/messages/%zu", count);
         rb_message_body_read(item, loc, issues, &messages[count]);
-        bytes += item.text.len;
         count++;
     }
     if (count == 0)
         rb_wire_issue(issues, "too_short", "body/messages", "messages has at least one entry.", &list);
-    *ret_bytes = bytes;
     return count;
 }
 
-/* Adds all rows to this tick. On a refusal in the middle the tick's earlier rows stay: what can be refused (bounds,
- * doors, keys) is checked for all before the first is added. */
+/* Adds all rows to this tick, or none. With the caller's key each has one of its own. */
 static enum rb_status add_rows(struct rb_http_request *request, struct bulk *bulk, struct rb_account *account,
                                const struct rb_message_body *messages, struct rb_error *err)
 {
     struct rb_span key = rb_http_header(request, "Idempotency-Key");
-    rb_tick_lead(bulk->context->tick);
-    for (size_t i = 0; i < bulk->count; i++) {
-        RB_CLEANUP_STR struct rb_str row_key = RB_STR_INIT;
-        if (key.len)
-            rb_str_addf(&row_key, "%.*s\n%zu", (int)key.len, key.at, i);
-        if (rb_str_failed(&row_key))
-            return rb_fail(err, RB_NO_MEMORY, RB_MEMORY_IS_SHORT);
-        struct rb_post post = rb_posting_post(request, account, &messages[i]);
-        post.key = rb_str_span(&row_key);
-        post.whole = rb_http_body(request);
-        bool repeated;
-        enum rb_status status = rb_outbox_add(bulk->context->broker->outbox, &post, &bulk->ids[i], &repeated, err);
-        if (status != RB_OK)
-            return status;
+    RB_CLEANUP_STR struct rb_str keys = RB_STR_INIT;
+    size_t key_ends[BULK_MAX + 1] = {0};
+    for (size_t i = 0; key.len && i < bulk->count; i++) {
+        rb_str_addf(&keys, "%.*s\n%zu", (int)key.len, key.at, i);
+        key_ends[i + 1] = keys.len;
     }
-    return RB_OK;
+    RB_CLEANUP_FREE struct rb_post *posts = calloc(bulk->count, sizeof *posts);
+    if (!posts || rb_str_failed(&keys))
+        return rb_fail(err, RB_NO_MEMORY, RB_MEMORY_IS_SHORT);
+    for (size_t i = 0; i < bulk->count; i++) {
+        posts[i] = rb_posting_post(request, account, &messages[i]);
+        if (key.len)
+            posts[i].key = (struct rb_span){keys.at + key_ends[i], key_ends[i + 1] - key_ends[i]};
+        posts[i].whole = rb_http_body(request);
+    }
+    bool repeated;
+    return rb_outbox_add_all(bulk->context->broker->outbox, posts, bulk->count, bulk->ids, &repeated, err);
 }
 
 static void accept_bulk(struct rb_face_context *context, struct rb_http_request *request, struct rb_account *account,
-                        const struct rb_message_body *messages, size_t count, size_t bytes)
+                        const struct rb_message_body *messages, size_t count)
 {
     const struct rb_door *door = rb_http_door(request);
-    struct rb_outbox *outbox = context->broker->outbox;
     for (size_t i = 0; i < count; i++)
         if (!rb_door_may_post(door, rb_str_span(&messages[i].topic))) {
             rb_wire_detail(request, 403, "This door does not allow posts to one of these topics.");
@@ -220,14 +216,6 @@ static void accept_bulk(struct rb_face_context *context, struct rb_http_request 
     if (rb_http_header(request, "Idempotency-Key").len > RB_POSTING_KEY_MAX) {
         refuse_post(request, RB_INVALID, "An Idempotency-Key has at most 255 bytes.");
         return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct rb_post like = rb_posting_post(request, account, &messages[i]);
-        struct rb_error full;
-        if (rb_outbox_room(outbox, &like, (int64_t)count, (int64_t)bytes, &full) != RB_OK) {
-            rb_wire_unavailable(request, 503, full.text, 5);
-            return;
-        }
     }
     struct bulk *bulk = calloc(1, sizeof *bulk);
     struct rb_error err = {.text = RB_MEMORY_IS_SHORT};
@@ -260,10 +248,9 @@ void rb_wire_bulk(struct rb_http_request *request, void *face)
         return;
     }
     struct rb_wire_issues issues = {.show_input = true};
-    size_t bytes = 0;
-    size_t count = read_bulk(body, &issues, messages, &bytes);
+    size_t count = read_bulk(body, &issues, messages);
     if (!rb_wire_refuse(request, &issues))
-        accept_bulk(face, request, account, messages, count, bytes);
+        accept_bulk(face, request, account, messages, count);
     for (size_t i = 0; i < BULK_MAX; i++)
         rb_message_body_free(&messages[i]);
     free(messages);

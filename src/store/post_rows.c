@@ -31,7 +31,7 @@ enum rb_status rb_post_rows_new(struct rb_store *store, struct rb_post_rows **re
         {RB_ROWS_AT(ret, open_by_id), OPEN "id"},
         {RB_ROWS_AT(ret, count), "SELECT (SELECT count(*) FROM post WHERE state < 3),"
                                  " (SELECT max(id) FROM post) - (SELECT min(id) FROM post) + 1"},
-        {RB_ROWS_AT(ret, keys), "SELECT id, key, uid FROM post WHERE key IS NOT NULL"},
+        {RB_ROWS_AT(ret, keys), "SELECT id, key, uid FROM post"},
         {RB_ROWS_AT(ret, after), "SELECT " COLUMNS " FROM post WHERE id > ?1 ORDER BY id LIMIT ?2"},
     };
     return RB_ROWS_NEW(store, statements, ret, err);

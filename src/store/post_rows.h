@@ -48,7 +48,7 @@ bool rb_post_rows_body(struct rb_post_rows *rows, int64_t id,
 void rb_post_rows_open(struct rb_post_rows *rows, bool scan, rb_post_each each, void *arg);
 /* How many open rows there are, and no fewer than there are rows at all. */
 void rb_post_rows_count(struct rb_post_rows *rows, int64_t *ret_open, int64_t *ret_at_most);
-/* Rows with a key: id, key and uid alone are set. */
+/* All rows: id, key and uid alone are set. */
 void rb_post_rows_keys(struct rb_post_rows *rows, rb_post_each each, void *arg);
 /* Up to `limit` rows with larger ids than `after`, by id. */
 void rb_post_rows_after(struct rb_post_rows *rows, int64_t after, int limit, rb_post_each each, void *arg);

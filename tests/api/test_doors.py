@@ -198,6 +198,41 @@ def test_d6_a_placeholder_of_one_door_is_none_at_another(tmp_path, fake):
     broker.stop()
 
 
+@pytest.mark.parametrize("others, served", [([], "alice"), (["third"], None)], ids=["one account left", "two left"])
+def test_d6_a_door_that_serves_an_account_no_more_does_not_know_its_placeholders(tmp_path, others, served):
+    """They are as unknown ones: for the door's only account, or for none."""
+    users = {name: name + "'s password" for name in ("alice", "bob", "carol")}
+    fake = FakeRelay(tmp_path, users=tuple(users.items()))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def door(*accounts):
+        return f'door tools {{\n listen = "127.0.0.1:{port}"\n accounts = {{{", ".join(accounts)}}}\n}}\n'
+
+    def me():
+        return requests.get(url + "/auth/me", headers={"Authorization": "Bearer " + tokens["access_token"]}, timeout=10)
+
+    def refresh():
+        return requests.post(url + "/auth/token/refresh", json={"refresh_token": tokens["refresh_token"]}, timeout=10)
+
+    broker = Broker(tmp_path, config=door("first", "second"))
+    for name, user in zip(("first", "second", "third"), users):
+        broker.login(fake, name, user, users[user])
+    tokens = requests.post(url + "/auth/login", data={"username": "bob", "password": "x"}, timeout=10).json()
+    assert me().json()["username"] == "bob" and refresh().status_code == 200
+    broker.stop()
+    broker.config.write_text(door("first", *others))
+    broker.start()
+    if served:
+        assert me().json()["username"] == served
+        assert requests.get(url + "/auth/me", timeout=10,
+                            headers={"Authorization": "Bearer " + refresh().json()["access_token"]}).json()["username"] == served
+    else:
+        assert [answer.status_code for answer in (me(), refresh())] == [401, 401]
+    broker.stop()
+    fake.stop()
+
+
 def test_d6_a_key_of_one_door_is_none_at_another(tmp_path, fake, topic):
     port = free_port()
     broker = Broker(tmp_path, config=f'door tools {{\n listen = "127.0.0.1:{port}"\n}}\n')

@@ -237,6 +237,23 @@ def test_a_placeholder_survives_a_restart_and_kill_9(two_accounts):
     assert claims(refresh(two_accounts, tokens["refresh_token"]).json()["access_token"])["username"] == "bob"
 
 
+def test_placeholders_of_an_account_that_was_replaced_stand_for_the_only_one(tmp_path):
+    """A credentials file that a client wrote before is as one from elsewhere, for access and for refresh."""
+    fake = FakeRelay(tmp_path, users=(("alice", "alice's password"), ("bob", "bob's password")))
+    broker = Broker(tmp_path)
+    broker.login(fake, user="alice", password="alice's password")
+    tokens = login(broker, "alice").json()
+    broker.login(fake, user="bob", password="bob's password", replace=True)
+    for _ in range(2):
+        assert with_token(broker, "GET", "/auth/me", tokens["access_token"]).json()["username"] == "bob"
+        answer = refresh(broker, tokens["refresh_token"])
+        assert answer.status_code == 200 and claims(answer.json()["access_token"])["username"] == "bob"
+        broker.kill()
+        broker.start()
+    broker.stop()
+    fake.stop()
+
+
 def test_without_a_login_everything_says_what_to_do(tmp_path):
     broker = Broker(tmp_path)
     for answer in (login(broker), broker.post("t", {}), requests.get(broker.url + "/auth/me", timeout=10),

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 import upstream
+from conftest import WITHOUT_LIMITS
 from harness import Broker, FakeRelay, payloads, wait_for
 
 MIB = 1 << 20
@@ -313,6 +314,48 @@ def test_a_full_outbox_is_503_with_retry_after_and_drops_nothing(tmp_path, fake,
     upstream.wait_until_stored(fake, topic, 3)
     wait_for(lambda: broker.post(topic, {"n": 4}).status_code == 201)
     assert upstream.payloads(broker, fake, topic) == [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 4}]
+    broker.stop()
+
+
+def open_rows(broker):
+    outbox = broker.status()["outbox"]
+    return outbox["queued"] + outbox["sending"] + outbox["unknown"]
+
+
+def test_of_a_bulk_at_the_edge_of_the_bounds_all_or_nothing_is_stored(tmp_path, fake, topic):
+    """Its rows count with their stamps, which are not in what the caller sent."""
+    broker = Broker(tmp_path, config="limits {\n user_percent = 50\n}\noutbox {\n bytes = 2097152\n}\n" + WITHOUT_LIMITS)
+    broker.login(fake)
+    assert broker.post(topic, {}).status_code == 201
+    fake.control("faults", do="status", status=429, retry_after="60", path="/api/v1/messages", count=0)
+
+    def message(n, size):
+        text = f'{{"topic":"{topic}","payload":{{"n":{n},"x":""}}}}'
+        return text[:-3] + "x" * (size - len(text)) + text[-3:]
+
+    def send(size):
+        return requests.post(broker.url + "/api/v1/messages/bulk", headers={"Content-Type": "application/json"}, timeout=20,
+                             data='{"messages":[' + ",".join(message(n, size) for n in range(100)) + "]}")
+
+    answer = send(10440)
+    assert answer.status_code == 503 and "one user may fill is full" in answer.json()["message"]
+    assert open_rows(broker) == 0
+    assert send(10400).status_code == 207
+    assert open_rows(broker) == 100
+    broker.stop()
+
+
+def test_o5_a_repeated_bulk_hears_its_first_result_from_a_full_outbox(tmp_path, fake, topic):
+    broker = Broker(tmp_path, config="outbox {\n rows = 3\n}\n" + WITHOUT_LIMITS)
+    broker.login(fake)
+    fake.control("faults", do="status", status=429, retry_after="60", path="/api/v1/messages", count=0)
+    messages = [{"topic": topic, "payload": {"n": n}} for n in range(3)]
+    first = bulk(broker, messages, {"Idempotency-Key": "k"})
+    assert first.status_code == 207 and bulk(broker, messages).status_code == 503
+    again = bulk(broker, messages, {"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()) == (207, first.json())
+    assert bulk(broker, messages[:2], {"Idempotency-Key": "k"}).status_code == 422
+    assert open_rows(broker) == 3
     broker.stop()
 
 

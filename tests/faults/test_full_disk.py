@@ -35,6 +35,29 @@ def test_posts_are_refused_while_the_disk_is_full_and_taken_again_without_a_rest
     assert broker.starts == 1
 
 
+@pytest.mark.parametrize("way", ["logout", "revoke"])
+def test_a_session_has_ended_only_where_that_was_said(relay_of, small, disk, way):
+    fake = relay_of()
+    broker = small(fake)
+    tokens = [broker.wire_login() for _ in range(20)]
+
+    def end(of):
+        if way == "logout":
+            headers = {"Authorization": "Bearer " + of["access_token"]}
+            return requests.post(broker.url + "/auth/logout", headers=headers, timeout=20)
+        return requests.post(broker.url + "/auth/token/revoke", json={"refresh_token": of["refresh_token"]}, timeout=20)
+
+    fake.control("faults", do="status", status=503, path=POSTS, count=0)
+    exhaust(disk, broker)
+    refused = [answer for answer in map(end, tokens) if answer.status_code != 204]
+    assert refused and all((answer.status_code, answer.json()) == (507, FULL) for answer in refused)
+    assert broker.status()["sessions"]["open"] == len(refused)
+    disk.free()
+    assert [end(of).status_code for of in tokens] == [204] * len(tokens)
+    assert broker.status()["sessions"]["open"] == 0
+    assert broker.starts == 1
+
+
 def test_a_token_that_arrives_at_a_full_disk_is_kept_and_used_when_there_is_room(relay_of, small, disk):
     fake = relay_of(token_seconds=6)
     broker = small(fake)

@@ -72,10 +72,20 @@ void local_post_act(struct run *run)
 
 void local_bulk_act(struct run *run)
 {
-    send_json(run, "/api/v1/messages/bulk", "",
+    send_json(run, "/api/v1/messages/bulk", "Idempotency-Key: bulk\r\n",
               "{\"messages\":[{\"topic\":\"job_setup\",\"payload\":{\"a\":1}},"
               "{\"topic\":\"job_kill\",\"payload\":{\"b\":2}}]}",
               20 * 1000);
+}
+
+/* All of it has arrived, or nothing. */
+void local_bulk_check(struct run *run)
+{
+    struct rb_model *model = run->world->model;
+    struct rb_model_message message;
+    if (rb_model_topic_message(model, "user", "job_setup", 0, &message) !=
+        rb_model_topic_message(model, "user", "job_kill", 0, &message))
+        world_fail(run->world, "a part of a bulk was stored");
 }
 
 void local_poll_act(struct run *run)

@@ -65,6 +65,7 @@ struct rb_account *run_account(struct run *run);
 /* --- local_scenarios.c --- */
 void local_post_act(struct run *run);
 void local_bulk_act(struct run *run);
+void local_bulk_check(struct run *run);
 void local_poll_act(struct run *run);
 void local_login_act(struct run *run);
 void local_topics_act(struct run *run);

@@ -609,7 +609,7 @@ const struct scenario scenarios[] = {
     {"recovery", recovery_prepare, rotation_act, 1000, nothing, false},
     {"topic call", log_in_first, call_act, 7 * 1000, nothing, false},
     {"HTTP post", log_in_first, local_post_act, 1000, posts_check, false},
-    {"HTTP bulk", log_in_first, local_bulk_act, 1000, nothing, false},
+    {"HTTP bulk", log_in_first, local_bulk_act, 1000, local_bulk_check, false},
     {"HTTP poll", poll_prepare, local_poll_act, 1000, polls_check, false},
     {"HTTP poll since", since_prepare, local_poll_act, 1000, polls_check, false},
     {"HTTP login", log_in_first, local_login_act, 1000, nothing, false},

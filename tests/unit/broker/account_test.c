@@ -197,6 +197,57 @@ START_TEST(a_dead_chain_is_replaced_by_the_stored_password)
 }
 END_TEST
 
+static int64_t logins_left(void)
+{
+    int64_t window;
+    return rb_budget_left(world->broker->budgets, world_url, RB_BUDGET_LOGIN, &window);
+}
+
+START_TEST(stored_passwords_that_do_not_help_leave_a_login_of_each_minute_to_people)
+{
+    static const struct weather failing[] = {
+        {.latency_max_ms = 20}, {.error = 1000, .latency_max_ms = 20}, {.lose_answer = 1000, .latency_max_ms = 20}};
+    static const char *const users[] = {"user", "another"};
+    host_login(true);
+    struct rb_account *second = world_login(world, "second", "another", true);
+    for (int i = 0; i < 2; i++) {
+        rb_model_user_active(world->model, users[i], false);
+        rb_model_revoke_all(world->model, users[i]);
+    }
+    struct rb_span token;
+    uint64_t serial;
+    ck_assert_int_eq(rb_account_access(second, &token, &serial), RB_OK);
+    rb_account_access_refused(second, serial);
+    host_drop_access();
+    world_run(world, SECOND);
+    ck_assert_str_eq(host_chain(), "dead");
+    world->weather = failing[_i];
+    uint64_t before = world->requests;
+    for (int i = 0; i < 600; i++) {
+        world_run(world, SECOND);
+        ck_assert_int_ge(logins_left(), 1);
+    }
+    ck_assert_uint_ge(world->requests - before, 15);
+    world->weather = failing[0];
+    for (int i = 0; i < 2; i++)
+        rb_model_user_active(world->model, users[i], true);
+    ck_assert(host_get_access(3 * MINUTE));
+}
+END_TEST
+
+START_TEST(the_only_login_of_a_minute_is_not_kept_from_a_stored_password)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.logins_per_minute = 1;
+    host_end();
+    host_start_with(600, &config);
+    host_login(true);
+    rb_model_revoke_all(world->model, "user");
+    host_drop_access();
+    ck_assert(host_get_access(2 * MINUTE));
+}
+END_TEST
+
 START_TEST(a_password_that_the_relay_refuses_is_final)
 {
     host_login(true);
@@ -497,6 +548,27 @@ START_TEST(R8_an_import_into_an_account_takes_its_certificates_along)
     ck_assert_int_eq(login(&asked, &ending), RB_OK);
     host_restart();
     ck_assert_str_eq(rb_account_peer(host_account()).ca_file, "/etc/second.pem");
+    free(token);
+}
+END_TEST
+
+START_TEST(T4_the_certificates_of_an_import_whose_commit_failed_are_forgotten)
+{
+    struct ending ending;
+    char *token = host_foreign_token("user");
+    struct rb_login asked = {.name = "main", .relay_url = world_url, .refresh_token = rb_span_of(token), .hold = true};
+    asked.ca_file = "/etc/first.pem";
+    sim_vfs_set_full(world->vfs, true);
+    ck_assert_int_eq(login(&asked, &ending), RB_FULL);
+    sim_vfs_set_full(world->vfs, false);
+    asked.ca_file = NULL;
+    ck_assert_int_eq(login(&asked, &ending), RB_OK);
+    ck_assert_ptr_null(rb_account_peer(host_account()).ca_file);
+    asked.ca_file = "/etc/second.pem";
+    sim_vfs_set_full(world->vfs, true);
+    ck_assert_int_eq(login(&asked, &ending), RB_FULL);
+    ck_assert_ptr_null(rb_account_peer(host_account()).ca_file);
+    sim_vfs_set_full(world->vfs, false);
     free(token);
 }
 END_TEST
@@ -857,6 +929,8 @@ static void add_tests(Suite *suite)
     tcase_add_test(tests, R10_an_expiry_that_the_wall_clock_makes_implausible_is_not_believed);
     tcase_add_test(tests, R10_with_clocks_apart_a_token_is_not_kept_over_a_restart);
     tcase_add_test(tests, a_dead_chain_is_replaced_by_the_stored_password);
+    tcase_add_loop_test(tests, stored_passwords_that_do_not_help_leave_a_login_of_each_minute_to_people, 0, 3);
+    tcase_add_test(tests, the_only_login_of_a_minute_is_not_kept_from_a_stored_password);
     tcase_add_test(tests, a_password_that_the_relay_refuses_is_final);
     tcase_add_test(tests, a_login_after_login_required_makes_the_account_active_again);
     tcase_add_test(tests, a_second_login_replaces_the_chain_and_revokes_the_first);
@@ -872,6 +946,7 @@ static void add_tests(Suite *suite)
     tcase_add_test(tests, R8_a_probe_under_way_does_not_outlive_the_broker);
     tcase_add_test(tests, R8_a_released_token_does_not_wait_for_the_failures_of_the_login_before_it);
     tcase_add_test(tests, R8_an_import_into_an_account_takes_its_certificates_along);
+    tcase_add_test(tests, T4_the_certificates_of_an_import_whose_commit_failed_are_forgotten);
     tcase_add_test(tests, R8_an_imported_token_is_rotated_at_once_and_says_who_it_is);
     tcase_add_test(tests, R8_a_held_token_is_not_sent_before_its_release);
     tcase_add_test(tests, R8_a_newer_token_that_reappeared_is_the_one_that_is_used);

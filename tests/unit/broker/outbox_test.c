@@ -1291,10 +1291,76 @@ START_TEST(D6_a_user_fills_his_part_of_the_outbox_and_others_post_on)
 }
 END_TEST
 
+/* It expires at once and gives its room back: nothing else bounds how many such rows a user leaves behind. */
+START_TEST(D6_ended_posts_without_a_key_are_bounded_by_user_until_they_are_forgotten)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.keys = 20;
+    config.user_percent = 50;
+    start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+    world->weather.down = true;
+    struct rb_post mine = message_of(1000, "jobs"), others = message_of(1001, "jobs");
+    int64_t id, first = 0;
+    bool repeated;
+    for (int i = 0; i < 10; i++) {
+        mine.expires_wall_ms = rb_clock_wall_ms(&world->host.clock) + 5;
+        first = first ? first : add_post(&mine);
+        if (i)
+            add_post(&mine);
+        world_end_tick(world);
+        world_run(world, 100);
+    }
+    ck_assert_int_eq(stats().queued, 0);
+    mine.expires_wall_ms = 0;
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    add_post(&others);
+    restart();
+    mine.account = others.account = account;
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    ck_assert_int_eq(state(first), RB_POST_EXPIRED);
+    world->weather = fair;
+    world_run(world, 25 * 3600 * 1000);
+    for (int i = 0; i < 10; i++)
+        add_post(&mine);
+    ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
+    world_end_tick(world);
+    all_end(60 * 1000);
+    finish();
+}
+END_TEST
+
+START_TEST(T4_a_post_without_a_key_whose_commit_failed_does_not_count)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.keys = 3;
+    config.user_percent = 100;
+    start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+    world->weather.down = true;
+    struct rb_post post = message("jobs", "{}");
+    int64_t id;
+    bool repeated;
+    sim_vfs_set_full(world->vfs, true);
+    for (int i = 0; i < 3; i++)
+        add_post(&post);
+    ck_assert_int_eq(try_add(&post, &id, &repeated), RB_FULL);
+    world_end_tick(world);
+    ck_assert_uint_eq(failed_commits(), 1);
+    sim_vfs_set_full(world->vfs, false);
+    for (int i = 0; i < 3; i++)
+        add_post(&post);
+    ck_assert_int_eq(try_add(&post, &id, &repeated), RB_FULL);
+    world_end_tick(world);
+    restart();
+    post.account = account;
+    ck_assert_int_eq(try_add(&post, &id, &repeated), RB_FULL);
+    finish();
+}
+END_TEST
+
 START_TEST(D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known)
 {
     struct rb_broker_config config = rb_broker_config_default;
-    config.keys = 4;
+    config.keys = 6;
     config.user_percent = 50;
     start_with(7, RB_FLAVOUR_MEMORY, &config, true);
     struct rb_post mine = message_of(1000, "jobs"), others = message_of(1001, "jobs");
@@ -1304,14 +1370,14 @@ START_TEST(D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known)
     first = add_post(&mine);
     mine.key = RB_SPAN("two");
     add_post(&mine);
+    mine.key = RB_SPAN("");
+    add_post(&mine);
     mine.key = RB_SPAN("three");
     ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_FULL);
     mine.key = RB_SPAN("one");
     ck_assert_int_eq(try_add(&mine, &id, &repeated), RB_OK);
     ck_assert(repeated && id == first);
     add_post(&others);
-    mine.key = RB_SPAN("");
-    add_post(&mine);
     world_end_tick(world);
     all_end(60 * 1000);
     restart();
@@ -1401,6 +1467,181 @@ START_TEST(an_invalid_topic_is_refused_here)
 }
 END_TEST
 
+/* --- another account takes the name (R7) --- */
+
+static void on_replaced(void *arg, enum rb_status status, const struct rb_error *err, struct rb_account *now)
+{
+    ck_assert_int_eq(status, RB_OK);
+    *(bool *)arg = true;
+    account = now;
+}
+
+/* An import, which asks the relay nothing for now. */
+static void replace_account(void)
+{
+    bool replaced = false;
+    struct rb_login login = {.name = "main",
+                             .relay_url = world_url,
+                             .refresh_token = RB_SPAN("of-another-user"),
+                             .hold = true,
+                             .replace = true};
+    ck_assert(!rb_account_is_retired(account));
+    const struct rb_account *old = account;
+    ck_assert_int_eq(rb_account_login(world->broker->accounts, &login, on_replaced, &replaced, NULL), RB_OK);
+    world_end_tick(world);
+    ck_assert(replaced && rb_account_is_retired(old) && !rb_account_is_retired(account));
+}
+
+START_TEST(R7_the_posts_of_a_replaced_account_expire_a_few_at_a_time_and_leave_their_room)
+{
+    enum { ROWS = 1000, SLICE_MOST = 300 };
+    struct rb_broker_config config = rb_broker_config_default;
+    config.outbox_rows = ROWS;
+    config.user_percent = 100;
+    start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+    world->weather.down = true;
+    int64_t id, first = add("jobs", "{}"), last = 0;
+    bool repeated;
+    for (int i = 1; i < ROWS; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "jobs%d", i % 20);
+        last = add(topic, "{}");
+    }
+    struct rb_post post = message("jobs", "{}");
+    ck_assert_int_eq(try_add(&post, &id, &repeated), RB_FULL);
+    world_end_tick(world);
+    world_run(world, 5000);
+    replace_account();
+    int64_t until = world->now_ms + 10 * 1000;
+    while (world->now_ms < until) {
+        uint64_t before = stats().expired;
+        world_step(world, until);
+        ck_assert_uint_le(stats().expired - before, SLICE_MOST);
+    }
+    ck_assert_uint_eq(stats().expired, ROWS);
+    all_end(0);
+    ck_assert_int_eq(state(first), RB_POST_EXPIRED);
+    ck_assert_int_eq(state(last), RB_POST_EXPIRED);
+    ck_assert(!view(first).maybe_duplicate);
+    add("jobs", "{}");
+    world_end_tick(world);
+    restart();
+    ck_assert_int_eq(rb_outbox_open_of(world->broker->outbox, rb_account_id(account)), 1);
+    ck_assert_int_eq(stats().queued, 1);
+    finish();
+}
+END_TEST
+
+START_TEST(R7_a_start_goes_on_with_the_posts_of_a_replaced_account)
+{
+    start();
+    world->weather.down = true;
+    int64_t ids[600];
+    for (int i = 0; i < 600; i++)
+        ids[i] = add("jobs", "{}");
+    world_end_tick(world);
+    replace_account();
+    restart();
+    ck_assert_int_eq(stats().queued, 600);
+    world_run(world, 10);
+    ck_assert_int_gt(stats().queued, 0);
+    restart();
+    all_end(10 * 1000);
+    for (int i = 0; i < 600; i++)
+        ck_assert_int_eq(state(ids[i]), RB_POST_EXPIRED);
+    finish();
+}
+END_TEST
+
+/* What becomes of the attempt that is under way, and then of its row. */
+static const struct replaced_in_flight {
+    struct weather weather;
+    enum rb_post_state state;
+    bool maybe_duplicate;
+} replaced_in_flight[] = {
+    {{.latency_max_ms = 20}, RB_POST_ACCEPTED, false},
+    {{.limited = 1000, .latency_max_ms = 20}, RB_POST_EXPIRED, false},
+    {{.refuse = 1000, .latency_max_ms = 20}, RB_POST_EXPIRED, false},
+    {{.lose_answer = 1000, .latency_max_ms = 20}, RB_POST_EXPIRED, true},
+};
+
+START_TEST(R7_the_post_in_flight_of_a_replaced_account_ends_by_its_own_result)
+{
+    const struct replaced_in_flight *expected = &replaced_in_flight[_i];
+    start();
+    warm("jobs");
+    world->weather = expected->weather;
+    struct caller caller;
+    post_and_wait(&caller, "jobs", "{\"n\":1}", 60 * 1000);
+    int64_t next = add("jobs", "{\"n\":2}");
+    world_end_tick(world);
+    ck_assert_int_eq(state(caller.id), RB_POST_SENDING);
+    replace_account();
+    hear(&caller, 30 * 1000);
+    ck_assert_int_eq(caller.state, expected->state);
+    ck_assert_int_eq(view(caller.id).maybe_duplicate, expected->maybe_duplicate);
+    ck_assert_int_eq(view(caller.id).attempts, 1);
+    world->weather = fair;
+    all_end(10 * 1000);
+    ck_assert_int_eq(state(next), RB_POST_EXPIRED);
+    ck_assert_int_eq(view(next).attempts, 0);
+    ck_assert_uint_le(stored("jobs"), 2);
+    finish();
+}
+END_TEST
+
+START_TEST(R7_a_post_in_flight_at_a_crash_of_a_replaced_account_expires_as_a_possible_duplicate)
+{
+    start();
+    warm("jobs");
+    world->weather.lose_answer = 1000;
+    int64_t id = add("jobs", "{\"n\":1}");
+    world_end_tick(world);
+    ck_assert_int_eq(state(id), RB_POST_SENDING);
+    replace_account();
+    restart();
+    becomes(id, RB_POST_EXPIRED, 10 * 1000);
+    ck_assert(view(id).maybe_duplicate);
+    ck_assert_int_eq(stats().open_bytes, 0);
+    finish();
+}
+END_TEST
+
+START_TEST(R7_who_waits_for_a_post_of_a_replaced_account_hears_that_it_expired)
+{
+    start();
+    warm("jobs");
+    struct caller caller;
+    /* Its topic is new: what is there is asked for first. */
+    post_and_wait(&caller, "new", "{}", 60 * 1000);
+    ck_assert_int_eq(state(caller.id), RB_POST_QUEUED);
+    replace_account();
+    hear(&caller, 10 * 1000);
+    ck_assert_int_eq(caller.state, RB_POST_EXPIRED);
+    ck_assert_uint_eq(stored("new"), 0);
+    finish();
+}
+END_TEST
+
+START_TEST(T4_the_posts_of_a_replaced_account_expire_once_the_disk_has_room)
+{
+    start();
+    world->weather.down = true;
+    for (int i = 0; i < 600; i++)
+        add("jobs", "{}");
+    world_end_tick(world);
+    replace_account();
+    sim_vfs_set_full(world->vfs, true);
+    uint64_t before = failed_commits();
+    world_run(world, 60 * 1000);
+    ck_assert_uint_lt(failed_commits() - before, 600);
+    ck_assert_int_eq(stats().queued, 600);
+    sim_vfs_set_full(world->vfs, false);
+    all_end(60 * 1000);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("outbox");
@@ -1453,11 +1694,19 @@ int main(void)
     tcase_add_test(tests, after_a_stop_nothing_new_is_sent);
     tcase_add_test(tests, a_full_outbox_refuses_by_rows_and_by_bytes);
     tcase_add_test(tests, D6_a_user_fills_his_part_of_the_outbox_and_others_post_on);
+    tcase_add_test(tests, D6_ended_posts_without_a_key_are_bounded_by_user_until_they_are_forgotten);
+    tcase_add_test(tests, T4_a_post_without_a_key_whose_commit_failed_does_not_count);
     tcase_add_test(tests, D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known);
     tcase_add_loop_test(tests, D6_the_budget_goes_round_over_users_and_over_their_topics, 0, 2);
     tcase_add_test(tests, a_row_that_expires_is_not_sent_and_does_not_hold_up_the_next);
     tcase_add_test(tests, a_row_in_flight_does_not_expire);
     tcase_add_test(tests, an_invalid_topic_is_refused_here);
+    tcase_add_test(tests, R7_the_posts_of_a_replaced_account_expire_a_few_at_a_time_and_leave_their_room);
+    tcase_add_test(tests, R7_a_start_goes_on_with_the_posts_of_a_replaced_account);
+    tcase_add_loop_test(tests, R7_the_post_in_flight_of_a_replaced_account_ends_by_its_own_result, 0, 4);
+    tcase_add_test(tests, R7_a_post_in_flight_at_a_crash_of_a_replaced_account_expires_as_a_possible_duplicate);
+    tcase_add_test(tests, R7_who_waits_for_a_post_of_a_replaced_account_hears_that_it_expired);
+    tcase_add_test(tests, T4_the_posts_of_a_replaced_account_expire_once_the_disk_has_room);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

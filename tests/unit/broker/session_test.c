@@ -35,6 +35,21 @@ static struct rb_session *find_again(struct scene *scene, const unsigned char *i
     return rb_session_find(scene->world->broker->sessions, id, "door", 1000);
 }
 
+static void use(struct scene *scene, const unsigned char *id)
+{
+    struct rb_session *session = find_again(scene, id);
+    ck_assert_ptr_nonnull(session);
+    rb_session_touch(scene->world->broker->sessions, session);
+    world_end_tick(scene->world);
+}
+
+static unsigned open_sessions(struct scene *scene)
+{
+    struct rb_session_stats stats;
+    rb_session_stats(scene->world->broker->sessions, &stats);
+    return stats.sessions;
+}
+
 static struct reader reader, other;
 
 START_TEST(a_parked_poll_is_answered_when_a_message_comes_and_empty_when_none_does)
@@ -803,14 +818,11 @@ START_TEST(an_unused_session_ends_and_holds_nothing_back)
     publish_many(&scene, "jobs", 1, 10);
     for (int hour = 0; hour < 23; hour++) {
         world_run(scene.world, 3600 * 1000);
-        ck_assert_ptr_nonnull(find_again(&scene, used_id));
-        world_end_tick(scene.world);
+        use(&scene, used_id);
     }
     ck_assert_int_eq((int)scene_topic(&scene, "jobs")->rows, 10);
     world_run(scene.world, 3 * 3600 * 1000);
-    struct rb_session_stats stats;
-    rb_session_stats(scene.world->broker->sessions, &stats);
-    ck_assert_uint_eq(stats.sessions, 1);
+    ck_assert_uint_eq(open_sessions(&scene), 1);
     ck_assert_ptr_null(find_again(&scene, id));
     ck_assert_ptr_nonnull(find_again(&scene, used_id));
     ck_assert_int_eq((int)scene_topic(&scene, "jobs")->rows, 0);
@@ -829,11 +841,70 @@ START_TEST(a_living_sessions_place_outlasts_the_retention)
     publish_many(&scene, "jobs", 1, 10);
     for (int hour = 0; hour < 40; hour++) {
         world_run(scene.world, 3600 * 1000);
-        ck_assert_ptr_nonnull(find_again(&scene, id));
-        world_end_tick(scene.world);
+        use(&scene, id);
     }
     read_once(&reader, &scene, session, 2, "jobs", NULL);
     check_numbers(&reader, 1, 10);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(d6_a_session_that_is_looked_for_but_not_used_ends)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    unsigned char id[RB_SESSION_ID_BYTES];
+    memcpy(id, rb_session_id(scene_session(&scene)), sizeof id);
+    for (int hour = 0; hour < 26; hour++) {
+        world_run(scene.world, 3600 * 1000);
+        find_again(&scene, id);
+        world_end_tick(scene.world);
+    }
+    ck_assert_uint_eq(open_sessions(&scene), 0);
+    scene_close(&scene);
+}
+END_TEST
+
+static void logged_in(void *arg, enum rb_status status, const struct rb_error *err, struct rb_account *account)
+{
+    ck_assert_msg(status == RB_OK, "%s", err->text);
+    *(bool *)arg = true;
+}
+
+static void replace_login(struct scene *scene, const char *username)
+{
+    struct rb_login login = {
+        .name = "main",
+        .relay_url = world_url,
+        .username = username,
+        .password = RB_SPAN("correct horse"),
+        .replace = true,
+    };
+    struct rb_error err = {0};
+    bool ended = false;
+    ck_assert_int_eq(rb_model_user(scene->world->model, username, "correct horse", ""), RB_OK);
+    ck_assert_int_eq(rb_account_login(scene->world->broker->accounts, &login, logged_in, &ended, &err), RB_OK);
+    world_run(scene->world, 10 * 1000);
+    ck_assert(ended);
+}
+
+START_TEST(r7_a_session_of_a_replaced_account_is_none_and_ends)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    struct rb_session *session = scene_session(&scene);
+    unsigned char id[RB_SESSION_ID_BYTES];
+    memcpy(id, rb_session_id(session), sizeof id);
+    read_once(&reader, &scene, session, 1, "jobs", NULL);
+    replace_login(&scene, "another");
+    ck_assert(rb_account_is_retired(scene_account(&scene)));
+    for (int hour = 0; hour < 26; hour++) {
+        ck_assert_ptr_null(find_again(&scene, id));
+        world_run(scene.world, 3600 * 1000);
+        if (hour == 2)
+            scene_reboot(&scene);
+    }
+    ck_assert_uint_eq(open_sessions(&scene), 0);
     scene_close(&scene);
 }
 END_TEST
@@ -1030,6 +1101,8 @@ int main(void)
     tcase_add_loop_test(lives, i2_a_poll_that_ends_before_the_topics_start_is_known_is_told_so, 0, both);
     tcase_add_loop_test(lives, an_unused_session_ends_and_holds_nothing_back, 0, both);
     tcase_add_loop_test(lives, a_living_sessions_place_outlasts_the_retention, 0, both);
+    tcase_add_loop_test(lives, d6_a_session_that_is_looked_for_but_not_used_ends, 0, both);
+    tcase_add_loop_test(lives, r7_a_session_of_a_replaced_account_is_none_and_ends, 0, both);
     tcase_add_loop_test(lives, p5_parked_polls_end_with_the_login, 0, both);
     suite_add_tcase(suite, lives);
     SRunner *runner = srunner_create(suite);
