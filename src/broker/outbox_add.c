@@ -111,8 +111,10 @@ static enum rb_status room(struct rb_outbox *outbox, const struct rb_post *posts
         enum rb_status status = rows_room(outbox, post, queue ? queue->count : 0, rows, bytes, err);
         if (status == RB_OK && !known)
             status = rb_topics_room(outbox->topics, post->uid, rows, err);
-        if (status == RB_OK && rb_share_room(&outbox->remembered, post->uid, rows, 100) != RB_ROOM)
+        if (status == RB_OK && rb_share_room(&outbox->remembered, post->uid, rows, 100) != RB_ROOM) {
+            rb_keys_make_room(outbox);
             status = rb_fail(err, RB_FULL, "Too many posts that have ended are still remembered. Try again later.");
+        }
         if (status != RB_OK)
             return status;
     }

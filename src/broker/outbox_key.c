@@ -160,11 +160,27 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
     return 0;
 }
 
+/* Nothing was promised of an ended row without a key: it makes room for new ones. */
+static bool must_give_way(struct rb_outbox *outbox, int64_t uid)
+{
+    return rb_share_room(&outbox->remembered, uid, 1, 90) != RB_ROOM;
+}
+
+void rb_keys_make_room(struct rb_outbox *outbox)
+{
+    struct rb_clock *clock = outbox->ports->clock;
+    outbox->is_pressed = true;
+    if (rb_timer_is_set(&outbox->sweep) && outbox->sweep.at_ms > rb_clock_now_ms(clock) + SLICE_EVERY_MS)
+        rb_timer_set_in(clock, &outbox->sweep, SLICE_EVERY_MS);
+}
+
 enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *bytes, int64_t id, int64_t uid)
 {
     struct key *key = add(outbox, bytes, id, uid);
     if (!key)
         return RB_NO_MEMORY;
+    if (must_give_way(outbox, uid))
+        rb_keys_make_room(outbox);
     await_commit(outbox);
     key->next = outbox->keys_added;
     outbox->keys_added = key;
@@ -179,7 +195,7 @@ void rb_keys_take_back(struct rb_outbox *outbox)
     drop(outbox, key);
 }
 
-/* --- forgetting: ended rows, once their key's life is over, or would be --- */
+/* --- forgetting: ended rows, once their key's life is over, or would be; without a key also where room is needed --- */
 
 struct slice {
     struct rb_outbox *outbox;
@@ -200,11 +216,12 @@ static void read_old(void *arg, const struct rb_post_row *row)
     struct slice *slice = arg;
     slice->read++;
     slice->last = row->id;
-    if (row->at > slice->ended_before)
-        slice->young = true;
-    if (slice->young || row->state < RB_POST_ACCEPTED || row->ended > slice->ended_before)
-        return;
     bool has_key = row->key.len == KEY_BYTES;
+    bool spare = !has_key && must_give_way(slice->outbox, row->uid);
+    if (row->at > slice->ended_before && !slice->outbox->is_pressed)
+        slice->young = true;
+    if (slice->young || row->state < RB_POST_ACCEPTED || (row->ended > slice->ended_before && !spare))
+        return;
     slice->old[slice->count].id = row->id;
     slice->old[slice->count].uid = row->uid;
     slice->old[slice->count].has_key = has_key;
@@ -228,7 +245,8 @@ static void forget(struct rb_outbox *outbox, const struct slice *slice)
     }
 }
 
-/* Ids follow the time of arrival: rows are read from the oldest up to the first that came too late to be old. */
+/* Ids follow the time of arrival: rows are read from the oldest up to the first that came too late to be old, or to the
+ * end where room is needed. */
 static void on_sweep(struct rb_timer *timer)
 {
     struct rb_outbox *outbox = RB_CONTAINER(timer, struct rb_outbox, sweep);
@@ -239,6 +257,7 @@ static void on_sweep(struct rb_timer *timer)
     forget(outbox, &slice);
     bool more = slice.read == SLICE_ROWS && !slice.young;
     outbox->swept_to = more ? slice.last : 0;
+    outbox->is_pressed &= more;
     rb_timer_set_in(ports->clock, timer, more ? SLICE_EVERY_MS : SWEEP_EVERY_MS);
 }
 

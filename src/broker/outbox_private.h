@@ -155,6 +155,7 @@ struct rb_outbox {
     struct rb_effect keys_effect;
     struct rb_timer sweep;
     int64_t swept_to;
+    bool is_pressed; /* somebody's part of `remembered` is nearly full */
 
     struct kept *kept; /* texts of views */
     struct rb_timer drop_kept;
@@ -187,6 +188,8 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
 enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *key, int64_t id, int64_t uid);
 /* Takes back what was added last, in this tick, for a row that does not come to be. */
 void rb_keys_take_back(struct rb_outbox *outbox);
+/* Ended rows without a key, of users whose part is nearly full, are forgotten soon. */
+void rb_keys_make_room(struct rb_outbox *outbox);
 void rb_sweep_start(struct rb_outbox *outbox);
 
 /* --- outbox_wait.c --- */
