@@ -51,6 +51,12 @@ enum rb_room rb_share_room(const struct rb_share *share, int64_t uid, int64_t am
     return amount > part(share->most, percent) - share->held ? RB_NO_ROOM : RB_ROOM;
 }
 
+int64_t rb_share_left(const struct rb_share *share, int64_t uid)
+{
+    const struct user *user = find(share, uid);
+    return part(share->most, share->user_percent) - (user ? user->held : 0);
+}
+
 enum rb_status rb_share_take(struct rb_share *share, int64_t uid, int64_t amount)
 {
     struct user *user = find(share, uid);

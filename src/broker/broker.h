@@ -42,7 +42,7 @@ struct rb_broker_config {
     int64_t sessions;         /* default 10,000 */
     int64_t topics;           /* that callers have named: default 10,000 */
     int64_t keys;             /* posts that are remembered, with a key or without: default 1,000,000 */
-    int user_percent; /* of sessions, topics, keys and the outbox: what one local user may hold, default 80 (D6) */
+    int user_percent;         /* of sessions, topics, keys, outbox and inbox: what one user may hold, default 80 (D6) */
 };
 extern const struct rb_broker_config rb_broker_config_default;
 

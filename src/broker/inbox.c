@@ -84,7 +84,7 @@ struct rb_feed *rb_feed_of(struct rb_inbox *inbox, struct rb_topic *topic)
     feed->lane = lane;
     feed->topic = topic;
     feed->limit = RB_PAGE_MAX;
-    feed->held.key = inbox->id_key;
+    feed->held.key = feed->ids.key = inbox->id_key;
     rb_list_init(&feed->node);
     rb_list_init(&feed->landed);
     rb_list_init(&feed->watches);
@@ -103,6 +103,7 @@ static void drop_caches(struct rb_feed *feed)
     feed->stamps = NULL;
     rb_id_set_clear(&feed->held);
     feed->held_loaded = false;
+    rb_id_filter_clear(&feed->ids);
     memset(feed->recent, 0, sizeof feed->recent);
 }
 
@@ -130,7 +131,7 @@ bool rb_feed_load(struct rb_feed *feed)
     feed->ordered = !rb_gap_rows_has(feed->inbox->gaps, feed->topic->id, "relay_reset");
     free(feed->anchor);
     feed->anchor = found ? rb_span_dup(rb_str_span(&anchor)) : NULL;
-    feed->loaded = !found || feed->anchor;
+    feed->loaded = feed->anchor || (!found && !rb_str_failed(&anchor));
     return feed->anchor;
 }
 
@@ -256,6 +257,7 @@ enum rb_status rb_inbox_new(const struct rb_ports *ports, struct rb_accounts *ac
     inbox->accounts = accounts;
     inbox->topics = topics;
     inbox->events = events;
+    rb_share_init(&inbox->share, ports->config->inbox_bytes, ports->config->user_percent);
     rb_list_init(&inbox->lanes);
     rb_list_init(&inbox->landed);
     rb_list_init(&inbox->effect.node);
@@ -306,6 +308,7 @@ void rb_inbox_free(struct rb_inbox *inbox)
             free_feed(RB_CONTAINER(feed, struct rb_feed, node));
         free(lane);
     }
+    rb_share_free(&inbox->share);
     rb_message_rows_free(inbox->rows);
     rb_gap_rows_free(inbox->gaps);
     free(inbox);
@@ -333,9 +336,13 @@ enum rb_status rb_inbox_reload(struct rb_inbox *inbox)
 {
     enum rb_status status = RB_OK;
     inbox->stats.rows = inbox->stats.bytes = 0;
+    rb_share_free(&inbox->share);
     for (struct rb_topic *topic = NULL; (topic = rb_topic_next(inbox->topics, topic));) {
         inbox->stats.rows += topic->rows;
         inbox->stats.bytes += topic->bytes;
+        if (topic->rows && rb_share_take(&inbox->share, topic->uid, topic->bytes) != RB_OK)
+            status = RB_NO_MEMORY;
+        inbox->user_full |= !rb_inbox_has_room_for(inbox, topic->uid);
         if (!topic->inbox && topic->following && !rb_feed_of(inbox, topic))
             status = RB_NO_MEMORY;
     }
@@ -446,6 +453,40 @@ static int64_t search_ordered(struct rb_inbox *inbox, const struct rb_topic *top
     return low;
 }
 
+static void add_id(void *arg, struct rb_span id)
+{
+    rb_id_filter_add(arg, id);
+}
+
+/* Whether the rows need to be looked through for it. Where there never was another relay all ids have one shape; an
+ * order, too, would have shown it. Otherwise the filter knows, which one walk over the index makes (D6: a caller who
+ * asks for what is not here shall not cost a walk each time). */
+static bool may_hold(struct rb_inbox *inbox, struct rb_feed *feed, struct rb_span message_id)
+{
+    struct rb_topic *topic = feed->topic;
+    RB_CLEANUP_STR struct rb_str newest = RB_STR_INIT;
+    enum rb_id_shape shape = rb_relay_id_shape(message_id, NULL);
+    if (topic->rows == 0 || (feed->ordered && shape == RB_ID_STREAM))
+        return false;
+    if (feed->ordered && rb_message_rows_id(inbox->rows, topic->id, topic->head, &newest)) {
+        enum rb_id_shape ours = rb_relay_id_shape(rb_str_span(&newest), NULL);
+        if (ours != RB_ID_OTHER && ours != shape)
+            return false;
+    }
+    if (topic->rows <= RB_FEW_IDS)
+        return true;
+    if (rb_id_filter_is_crowded(&feed->ids))
+        rb_id_filter_clear(&feed->ids);
+    if (!feed->ids.words) {
+        if (!rb_id_filter_make(&feed->ids, (size_t)topic->rows * 2))
+            return true;
+        rb_message_rows_each_id(inbox->rows, topic->id, topic->tail, add_id, &feed->ids);
+        if (rb_store_failed(inbox->ports->store) != RB_OK)
+            rb_id_filter_clear(&feed->ids);
+    }
+    return rb_id_filter_may_have(&feed->ids, message_id);
+}
+
 enum rb_status rb_inbox_find(struct rb_inbox *inbox, struct rb_topic *topic, struct rb_span message_id, int64_t *ret_n)
 {
     struct rb_feed *feed = topic->inbox;
@@ -462,7 +503,9 @@ enum rb_status rb_inbox_find(struct rb_inbox *inbox, struct rb_topic *topic, str
         bool stream = rb_relay_id_shape(message_id, &wanted) == RB_ID_STREAM;
         n = stream ? search_ordered(inbox, topic, wanted) : 0;
         if (!row_is(inbox, topic, n, message_id))
-            n = stream && feed->ordered ? 0 : rb_message_rows_find(inbox->rows, topic->id, topic->tail, message_id);
+            n = may_hold(inbox, feed, message_id)
+                    ? rb_message_rows_find(inbox->rows, topic->id, topic->tail, message_id)
+                    : 0;
         if (n == 0)
             return RB_NOT_FOUND;
         rb_feed_remember(feed, message_id, n);
@@ -497,6 +540,11 @@ bool rb_inbox_is_full(const struct rb_inbox *inbox)
     return inbox->no_room || inbox->stats.bytes >= inbox->ports->config->inbox_bytes;
 }
 
+bool rb_inbox_has_room_for(const struct rb_inbox *inbox, int64_t uid)
+{
+    return rb_share_left(&inbox->share, uid) > 0;
+}
+
 void rb_inbox_stats(struct rb_inbox *inbox, struct rb_inbox_stats *ret)
 {
     *ret = inbox->stats;
@@ -508,5 +556,5 @@ void rb_inbox_stats(struct rb_inbox *inbox, struct rb_inbox_stats *ret)
         RB_LIST_EACH (&RB_CONTAINER(node, struct rb_lane, node)->reads, read)
             ret->polling += RB_CONTAINER(read, struct rb_read, node)->kind == RB_READ_POLL;
     ret->gaps = rb_gap_rows_count(inbox->gaps);
-    ret->full = rb_inbox_is_full(inbox);
+    ret->full = rb_inbox_is_full(inbox) || inbox->user_full;
 }

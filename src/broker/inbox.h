@@ -53,7 +53,7 @@ struct rb_inbox_stats {
     int64_t topics, rows, bytes, gaps;
     uint64_t stored, duplicates_dropped, polls, polls_failed, poisoned, reanchored;
     int polling; /* upstream polls under way */
-    bool full;   /* I6: reading has stopped */
+    bool full;   /* I6: reading has stopped, of everything or of one user's topics */
 };
 void rb_inbox_stats(struct rb_inbox *inbox, struct rb_inbox_stats *ret);
 

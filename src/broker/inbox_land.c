@@ -220,7 +220,10 @@ static void store_message(struct rb_landing *landing, struct rb_feed *feed, cons
     topic->bytes += size;
     inbox->stats.rows++;
     inbox->stats.bytes += size;
+    rb_share_take(&inbox->share, topic->uid, size);
     landing->stored++;
+    if (feed->ids.words)
+        rb_id_filter_add(&feed->ids, id);
     rb_feed_remember(feed, id, row.n);
 }
 
@@ -267,7 +270,7 @@ static void apply_reset(struct rb_inbox *inbox, struct rb_feed *feed)
     inbox->stats.reanchored++;
 }
 
-/* False: there is no memory for the cursor, and nothing was done; it is to be read again. */
+/* False: there is no memory for it, and nothing was done; it is to be read again. */
 static bool apply_part(struct rb_landing *landing, const struct part *part)
 {
     struct rb_inbox *inbox = landing->inbox;
@@ -276,7 +279,9 @@ static bool apply_part(struct rb_landing *landing, const struct part *part)
     bool same = part->from ? topic->cursor && strcmp(topic->cursor, part->from) == 0 : !topic->cursor;
     if (topic->id == 0 || !topic->following || !same)
         return true;
-    if (rb_topic_set_cursor(topic, rb_span_of(part->to)) != RB_OK)
+    /* Once its user is known to the share, what is stored always counts. */
+    if (rb_share_take(&inbox->share, topic->uid, 0) != RB_OK ||
+        rb_topic_set_cursor(topic, rb_span_of(part->to)) != RB_OK)
         return false;
     if (part->gap)
         add_gap(inbox, part);
@@ -290,6 +295,7 @@ static bool apply_part(struct rb_landing *landing, const struct part *part)
         rb_topic_set_newest(topic, last_id(landing, part));
     else if (!part->from && strcmp(part->to, RB_BEGINNING) != 0)
         rb_topic_set_newest(topic, rb_span_of(part->to));
+    inbox->user_full |= !rb_inbox_has_room_for(inbox, topic->uid);
     rb_topic_save(inbox->topics, topic);
     return true;
 }

@@ -55,14 +55,30 @@ bool rb_read_add(struct rb_read *read, struct rb_feed *feed, const char *cursor)
     return true;
 }
 
+static bool is_single(const struct rb_read *read)
+{
+    return read->kind != RB_READ_POLL || read->alone;
+}
+
 void rb_read_end(struct rb_read *read)
 {
     rb_list_remove(&read->node);
     for (size_t i = 0; i < read->count; i++)
         read->feeds[i]->calling = false;
-    if (read->kind != RB_READ_POLL || read->alone)
+    if (is_single(read))
         read->lane->singles--;
+    else
+        read->lane->polls--;
     read->call = NULL;
+}
+
+void rb_read_answered(struct rb_read *read)
+{
+    rb_read_end(read);
+    for (size_t i = 0; i < read->count; i++) {
+        rb_list_remove(&read->feeds[i]->node);
+        rb_list_push(&read->lane->feeds, &read->feeds[i]->node);
+    }
 }
 
 void rb_read_free(struct rb_read *read)
@@ -223,6 +239,17 @@ static bool take_topic(struct rb_read *read, size_t i, const struct rb_incoming 
     return true;
 }
 
+/* There is a message for sure: these go first. Their next read takes it, and puts them behind all others. */
+static void put_woken_first(struct rb_read *read)
+{
+    for (size_t i = read->count; i-- > 0;) {
+        if (!read->feeds[i]->woken)
+            continue;
+        rb_list_remove(&read->feeds[i]->node);
+        rb_list_push(read->lane->feeds.next, &read->feeds[i]->node);
+    }
+}
+
 static void poll_succeeded(struct rb_read *read, const struct rb_incoming *messages, size_t count)
 {
     struct rb_lane *lane = read->lane;
@@ -236,6 +263,7 @@ static void poll_succeeded(struct rb_read *read, const struct rb_incoming *messa
         read->feeds[i]->failures = 0;
         whole &= take_topic(read, i, messages, count, landing);
     }
+    put_woken_first(read);
     rb_landing_land(landing, whole);
 }
 
@@ -244,7 +272,7 @@ static void poll_done(void *arg, const struct rb_answer *answer, const struct rb
 {
     struct rb_read *read = arg;
     struct rb_lane *lane = read->lane;
-    rb_read_end(read);
+    rb_read_answered(read);
     if (answer->end == RB_END_EXECUTED && answer->problem == RB_PROBLEM_NONE)
         poll_succeeded(read, messages, count);
     else
@@ -264,6 +292,7 @@ static void start_poll(struct rb_lane *lane, struct rb_feed *const *feeds, size_
     }
     read->alone = feeds[0]->alone;
     lane->singles += read->alone;
+    lane->polls += !read->alone;
     read->serial = serial;
     read->ends_ms = rb_clock_now_ms(inbox->ports->clock) + timeout_s * 1000;
     struct rb_since since[RB_GROUP_MAX];
@@ -286,6 +315,12 @@ static void start_poll(struct rb_lane *lane, struct rb_feed *const *feeds, size_
 
 /* --- what is polled together --- */
 
+/* A topic to be read alone. Rank: how many of its user's are read alone already, or will be before it. */
+struct single {
+    struct rb_feed *feed;
+    int rank;
+};
+
 struct round {
     struct rb_lane *lane;
     struct rb_relay_peer peer;
@@ -295,6 +330,13 @@ struct round {
     int64_t now, next; /* when it is worth looking again */
     struct rb_feed *group[RB_GROUP_MAX];
     size_t group_count;
+    struct single singles[RB_SINGLES_MAX];
+    size_t single_count, single_room;
+    int64_t user; /* of the feed before, and whether he has room */
+    bool user_known, user_has_room;
+    int64_t busy[RB_SINGLES_MAX]; /* the user of each single under way */
+    size_t busy_count;
+    bool crowded;
 };
 
 static bool get_token(struct round *round)
@@ -352,13 +394,22 @@ static bool others_come(struct round *round)
     return true;
 }
 
+/* Where topics wait for places, each gets its turn. Also before that some polls are short, so that a topic that comes
+ * then does not wait for the end of a long one (I7). */
+static int timeout_of(const struct rb_lane *lane)
+{
+    int most = lane->inbox->ports->config->poll_timeout_s;
+    int wanted = lane->crowded ? RB_TURN_TIMEOUT_S : lane->polls >= RB_LONG_POLLS_MAX ? RB_SHORT_TIMEOUT_S : most;
+    return wanted < most ? wanted : most;
+}
+
 /* I7: a parked poll is never cancelled to change its topics. Topics that could share one with it are polled apart
  * until it ends, with a timeout that ends then too, and then together. */
 static void start_group(struct round *round, bool is_full)
 {
     if (round->group_count == 0 || (!is_full && others_come(round)))
         return;
-    int timeout_s = round->lane->inbox->ports->config->poll_timeout_s;
+    int timeout_s = timeout_of(round->lane);
     struct rb_read *other = is_full ? NULL : poll_to_join(round->lane, round->group_count);
     if (other) {
         int64_t left = other->ends_ms - round->now;
@@ -382,10 +433,71 @@ static bool is_other_relay(struct rb_feed *feed)
            feed->incarnation != (int64_t)rb_account_relay_incarnation(account);
 }
 
+static void count_busy(struct round *round)
+{
+    RB_LIST_EACH (&round->lane->reads, node) {
+        struct rb_read *read = RB_CONTAINER(node, struct rb_read, node);
+        if (is_single(read) && round->busy_count < RB_SINGLES_MAX)
+            round->busy[round->busy_count++] = read->feeds[0]->topic->uid;
+    }
+    round->single_room = RB_SINGLES_MAX - round->busy_count;
+}
+
+static int rank_of(const struct round *round, int64_t uid)
+{
+    int rank = 0;
+    for (size_t i = 0; i < round->busy_count; i++)
+        rank += round->busy[i] == uid;
+    for (size_t i = 0; i < round->single_count; i++)
+        rank += round->singles[i].feed->topic->uid == uid;
+    return rank;
+}
+
+/* D6: users take turns, and a user's topics among themselves: of those that could be read alone now the ones of the
+ * least rank are chosen, and of two that are equal the one that came first. */
+static void add_single(struct round *round, struct rb_feed *feed)
+{
+    if (round->single_room == 0)
+        return;
+    struct single single = {feed, rank_of(round, feed->topic->uid)};
+    if (round->single_count == round->single_room) {
+        if (single.rank >= round->singles[round->single_count - 1].rank)
+            return;
+        round->single_count--;
+    }
+    size_t at = round->single_count++;
+    for (; at > 0 && round->singles[at - 1].rank > single.rank; at--)
+        round->singles[at] = round->singles[at - 1];
+    round->singles[at] = single;
+}
+
+static void start_singles(struct round *round)
+{
+    for (size_t i = 0; i < round->single_count && get_token(round); i++) {
+        struct rb_feed *feed = round->singles[i].feed;
+        if (feed->step == RB_FEED_FOLLOW)
+            start_poll(round->lane, &feed, 1, RB_ALONE_TIMEOUT_S, &round->peer, round->token, round->serial);
+        else
+            rb_feed_read(feed, &round->peer, round->token, round->serial);
+    }
+}
+
+/* I6, D6: the topics of a user whose share is full are not read. Their starts take no room. */
+static bool has_room(struct round *round, int64_t uid)
+{
+    if (!round->user_known || round->user != uid) {
+        round->user_known = true;
+        round->user = uid;
+        round->user_has_room = rb_inbox_has_room_for(round->lane->inbox, uid);
+    }
+    return round->user_has_room;
+}
+
 static void run_feed(struct round *round, struct rb_feed *feed)
 {
     struct rb_lane *lane = round->lane;
-    if (feed->calling || feed->landing || feed->leaving || feed->step == RB_FEED_OFF)
+    if (feed->calling || feed->landing || feed->leaving || feed->step == RB_FEED_OFF ||
+        (feed->topic->cursor && !has_room(round, feed->topic->uid)))
         return;
     if (feed->not_before_ms > round->now) {
         look_again(round, feed->not_before_ms);
@@ -399,18 +511,17 @@ static void run_feed(struct round *round, struct rb_feed *feed)
         feed->must_check = true;
     if (feed->step == RB_FEED_FOLLOW && feed->must_check && !feed->alone)
         rb_feed_set_step(feed, RB_FEED_CHECK);
-    if (feed->step == RB_FEED_FOLLOW && !feed->alone) {
-        round->group[round->group_count++] = feed;
-        if (round->group_count == RB_GROUP_MAX)
-            start_group(round, true);
+    if (feed->step != RB_FEED_FOLLOW || feed->alone) {
+        add_single(round, feed);
         return;
     }
-    if (lane->singles >= RB_SINGLES_MAX || !get_token(round))
+    if (lane->polls >= RB_POLLS_MAX) {
+        round->crowded = true;
         return;
-    if (feed->step == RB_FEED_FOLLOW)
-        start_poll(lane, &feed, 1, RB_ALONE_TIMEOUT_S, &round->peer, round->token, round->serial);
-    else
-        rb_feed_read(feed, &round->peer, round->token, round->serial);
+    }
+    round->group[round->group_count++] = feed;
+    if (round->group_count == RB_GROUP_MAX)
+        start_group(round, true);
 }
 
 void rb_lane_run(struct rb_lane *lane)
@@ -425,9 +536,12 @@ void rb_lane_run(struct rb_lane *lane)
         rb_timer_set(inbox->ports->clock, &lane->timer, lane->not_before_ms);
         return;
     }
+    count_busy(&round);
     RB_LIST_EACH (&lane->feeds, node)
         run_feed(&round, RB_CONTAINER(node, struct rb_feed, node));
     start_group(&round, false);
+    lane->crowded = round.crowded;
+    start_singles(&round);
     if (lane->not_before_ms > round.now)
         look_again(&round, lane->not_before_ms);
     if (round.next != INT64_MAX)

@@ -55,7 +55,7 @@ static void drain_done(void *arg, const struct rb_answer *answer, const struct r
     struct rb_read *read = arg;
     struct rb_lane *lane = read->lane;
     struct rb_feed *feed = read->feeds[0];
-    rb_read_end(read);
+    rb_read_answered(read);
     struct rb_span last = {0};
     for (size_t i = 0; is_ok(answer) && i < count; i++)
         if (!messages[i].from_waiter && rb_span_is(messages[i].topic, feed->topic->name))
@@ -231,7 +231,7 @@ static void page_done(void *arg, const struct rb_answer *answer, const struct rb
 {
     struct rb_read *read = arg;
     struct rb_lane *lane = read->lane;
-    rb_read_end(read);
+    rb_read_answered(read);
     if (is_ok(answer))
         rb_lane_succeeded(lane);
     switch (read->kind) {

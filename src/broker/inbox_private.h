@@ -8,6 +8,7 @@
 #include "gap_rows.h"
 #include "inbox.h"
 #include "seen.h"
+#include "share.h"
 #include "stamp.h"
 #include "message_rows.h"
 #include "relay_id.h"
@@ -16,13 +17,19 @@ enum {
     RB_GROUP_MAX = 20,           /* topics in one upstream poll (contract §5) */
     RB_PAGE_MAX = 100,           /* messages in one page (contract §6) */
     RB_SINGLES_MAX = 8,          /* reads of one topic alone, at once and per account */
+    RB_POLLS_MAX = 32,           /* polls of several topics: with the singles 40 of the 50 places (contract §5) */
+    RB_LONG_POLLS_MAX = 16,      /* of them with the whole timeout, so that a place is always free within seconds */
+    RB_SHORT_TIMEOUT_S = 2,      /* of the others */
+    RB_TURN_TIMEOUT_S = 1,       /* of all, while topics wait for a place */
     RB_ALONE_TIMEOUT_S = 1,      /* of a poll that only tries whether a topic can be read */
     RB_MERGE_HOLD_MS = 1500,     /* topics wait so long for another poll's end, to share the next one */
     RB_CHECK_MS = 5 * 60 * 1000, /* a silent topic's newest id is looked at so often (I3) */
     RB_UNWANTED_MS = 10 * 60 * 1000,
     RB_RECENT_IDS = 256,
+    RB_FEW_IDS = 500, /* of a topic with no more all are looked through */
     RB_LANDING_TRIES = 3,
-    RB_NO_ROOM_MS = 3000, /* the disk of this host is asked again sooner than a relay would be */
+    RB_FULL_USERS_MAX = 100, /* who are named when their share is full */
+    RB_NO_ROOM_MS = 3000,    /* the disk of this host is asked again sooner than a relay would be */
 };
 
 /* What a topic needs next.
@@ -50,7 +57,7 @@ struct rb_feed {
     struct rb_inbox *inbox;
     struct rb_lane *lane;
     struct rb_topic *topic;
-    struct rb_list node;   /* in the lane */
+    struct rb_list node;   /* in the lane: least recently read first */
     struct rb_list landed; /* in the inbox: a fact of it was applied in this tick */
     struct rb_list watches;
     enum rb_feed_step step, then; /* then: once the landed fact is committed */
@@ -76,6 +83,7 @@ struct rb_feed {
     bool rereading; /* I3: from the beginning; what is held is dropped by id */
     bool held_loaded;
     struct rb_id_set held;
+    struct rb_id_filter ids; /* of the rows, once somebody asked for one that is not easily found */
     struct {
         uint64_t hash;
         int64_t n;
@@ -91,7 +99,8 @@ struct rb_lane {
     bool dirty;
     int failures, denied;
     int64_t not_before_ms, hold_until_ms;
-    int singles;
+    int singles, polls; /* under way */
+    bool crowded;       /* topics wait for a place */
 };
 
 enum rb_read_kind { RB_READ_POLL, RB_READ_DRAIN, RB_READ_ANCHOR, RB_READ_CHECK, RB_READ_PAGE, RB_READ_EXAMINE };
@@ -123,6 +132,10 @@ struct rb_inbox {
     struct rb_account_watch account_watch;
     struct rb_timer retry, retention;
     bool effect_set, running, told_full;
+    struct rb_share share;                 /* bytes, by the user that a topic counts as (D6) */
+    bool user_full;                        /* somebody's share is full, or was at the last look */
+    int64_t full_users[RB_FULL_USERS_MAX]; /* at the last look, and told */
+    size_t full_user_count;
     bool no_room; /* the disk had no room for what was read: waits for the retry timer */
     int64_t (*floor)(void *arg, int64_t topic_id);
     void *floor_arg;
@@ -144,6 +157,8 @@ struct rb_account *rb_lane_account(const struct rb_lane *lane);
 /* Runs what is to be done after the commit of this tick. */
 void rb_inbox_kick(struct rb_inbox *inbox);
 bool rb_inbox_is_full(const struct rb_inbox *inbox);
+/* D6: what counts as this user's topics may take more of the inbox. */
+bool rb_inbox_has_room_for(const struct rb_inbox *inbox, int64_t uid);
 
 /* inbox_lane.c */
 void rb_lane_run(struct rb_lane *lane);
@@ -159,6 +174,8 @@ struct rb_read *rb_read_new(struct rb_lane *lane, enum rb_read_kind kind);
 bool rb_read_add(struct rb_read *read, struct rb_feed *feed, const char *cursor);
 /* The call is over: feeds are free again, the read leaves the lane (free it with rb_read_free). */
 void rb_read_end(struct rb_read *read);
+/* It is over with an answer, or the end of one: its feeds stand behind all others now (D6). */
+void rb_read_answered(struct rb_read *read);
 void rb_read_free(struct rb_read *read);
 void rb_lane_succeeded(struct rb_lane *lane);
 /* Backs off, asks for a new token, or isolates topics, as the problem says. */

@@ -164,3 +164,58 @@ void rb_id_set_clear(struct rb_id_set *set)
     free(set->slots);
     *set = (struct rb_id_set){.key = set->key};
 }
+
+/* --- ids that are not there --- */
+
+enum { FILTER_BITS = 12, FILTER_PROBES = 6 };
+
+bool rb_id_filter_make(struct rb_id_filter *filter, size_t room)
+{
+    rb_id_filter_clear(filter);
+    size_t count = room / 64 * FILTER_BITS + FILTER_BITS;
+    filter->words = calloc(count, sizeof *filter->words);
+    if (!filter->words)
+        return false;
+    filter->word_count = count;
+    filter->room = room;
+    return true;
+}
+
+/* Both halves of one hash give all places. */
+static uint64_t filter_bit(const struct rb_id_filter *filter, uint64_t hash, unsigned probe)
+{
+    uint64_t at = (hash + probe * (hash >> 32 | 1)) * UINT64_C(0x9e3779b97f4a7c15) >> 16;
+    return at % (filter->word_count * 64);
+}
+
+void rb_id_filter_add(struct rb_id_filter *filter, struct rb_span id)
+{
+    uint64_t hash = rb_id_hash(filter->key, id);
+    for (unsigned i = 0; filter->words && i < FILTER_PROBES; i++) {
+        uint64_t bit = filter_bit(filter, hash, i);
+        filter->words[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
+    filter->count++;
+}
+
+bool rb_id_filter_is_crowded(const struct rb_id_filter *filter)
+{
+    return filter->count > filter->room;
+}
+
+bool rb_id_filter_may_have(const struct rb_id_filter *filter, struct rb_span id)
+{
+    uint64_t hash = rb_id_hash(filter->key, id);
+    for (unsigned i = 0; filter->words && i < FILTER_PROBES; i++) {
+        uint64_t bit = filter_bit(filter, hash, i);
+        if (!(filter->words[bit / 64] >> bit % 64 & 1))
+            return false;
+    }
+    return true;
+}
+
+void rb_id_filter_clear(struct rb_id_filter *filter)
+{
+    free(filter->words);
+    *filter = (struct rb_id_filter){.key = filter->key};
+}

@@ -1,5 +1,5 @@
 /* Seen: what a topic has given already, so that a second copy is dropped: the stamps of our own posts (O2), and the
- * message ids held when a topic is read again from its beginning (I3). */
+ * message ids held when a topic is read again from its beginning (I3). And which ids it cannot hold. */
 #ifndef RB_SEEN_H
 #define RB_SEEN_H
 
@@ -30,5 +30,19 @@ uint64_t rb_id_hash(uint64_t key, struct rb_span id);         /* never 0 */
 bool rb_id_set_add(struct rb_id_set *set, struct rb_span id); /* false: out of memory */
 bool rb_id_set_has(const struct rb_id_set *set, struct rb_span id);
 void rb_id_set_clear(struct rb_id_set *set);
+
+/* Tells of most message ids that are not held that they are not, in 12 bits of memory for each that is (a Bloom
+ * filter). Of an id that was added it never says so. */
+struct rb_id_filter {
+    uint64_t *words; /* NULL: not made */
+    size_t word_count, room, count;
+    uint64_t key;
+};
+bool rb_id_filter_make(struct rb_id_filter *filter, size_t room); /* false: out of memory */
+void rb_id_filter_add(struct rb_id_filter *filter, struct rb_span id);
+/* With more ids than there is room for it tells less. */
+bool rb_id_filter_is_crowded(const struct rb_id_filter *filter);
+bool rb_id_filter_may_have(const struct rb_id_filter *filter, struct rb_span id);
+void rb_id_filter_clear(struct rb_id_filter *filter);
 
 #endif

@@ -52,7 +52,8 @@ void rb_message_rows_each_age(struct rb_message_rows *rows, int64_t topic, int64
 /* Deletes the rows with n <= upto. */
 void rb_message_rows_delete(struct rb_message_rows *rows, int64_t topic, int64_t upto);
 
-/* False when the topic has no anchor. `incarnation` is the relay's that the topic's cursor is of (R7). */
+/* False when the topic has no anchor, or, with `message_id` failed, for want of memory. `incarnation` is the relay's that the
+ * topic's cursor is of (R7). */
 bool rb_anchor_load(struct rb_message_rows *rows, int64_t topic, struct rb_str *message_id, int64_t *ret_incarnation);
 void rb_anchor_save(struct rb_message_rows *rows, int64_t topic, struct rb_span message_id, int64_t incarnation);
 void rb_anchor_delete(struct rb_message_rows *rows, int64_t topic);

@@ -6,7 +6,10 @@ START_TEST(one_user_leaves_room_for_others)
 {
     struct rb_share share;
     rb_share_init(&share, 10, 70);
+    ck_assert_int_eq(rb_share_left(&share, 1), 7);
     ck_assert_int_eq(rb_share_take(&share, 1, 7), RB_OK);
+    ck_assert_int_eq(rb_share_left(&share, 1), 0);
+    ck_assert_int_eq(rb_share_left(&share, 2), 7);
     ck_assert_int_eq(rb_share_room(&share, 1, 1, 100), RB_NO_ROOM_FOR_USER);
     ck_assert_int_eq(rb_share_room(&share, 2, 3, 100), RB_ROOM);
     ck_assert_int_eq(rb_share_room(&share, 2, 4, 100), RB_NO_ROOM);

@@ -1,8 +1,10 @@
 #include <check.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "event.h"
 #include "seen.h"
 #include "stamp.h"
 #include "relay_id.h"
@@ -201,6 +203,72 @@ START_TEST(every_stored_id_is_found_and_no_other)
 }
 END_TEST
 
+/* The newest database, to count how often a statement runs. */
+static sqlite3 *opened;
+
+static int note_database(sqlite3 *db, char **ret_error, const struct sqlite3_api_routines *routines)
+{
+    opened = db;
+    return SQLITE_OK;
+}
+
+/* Since the last time that it was asked. */
+static int walks_over_ids(void)
+{
+    for (sqlite3_stmt *at = NULL; (at = sqlite3_next_stmt(opened, at));)
+        if (strstr(sqlite3_sql(at), "message_id = ?3"))
+            return sqlite3_stmt_status(at, SQLITE_STMTSTATUS_RUN, 1);
+    ck_abort_msg("there is no such statement");
+}
+
+static void check_nothing_is_walked_for_unknown_ids(struct scene *scene, const char *topic)
+{
+    struct rb_inbox *inbox = scene->world->broker->inbox;
+    char id[SCENE_ID_MAX];
+    int64_t n;
+    walks_over_ids();
+    for (int i = 0; i < 1000; i++) {
+        snprintf(id, sizeof id, i % 3 == 0 ? "msg_%012d" : i % 3 == 1 ? "1767225600000-%d" : "x%d", i);
+        ck_assert_int_eq(rb_inbox_find(inbox, scene_topic(scene, topic), rb_span_of(id), &n), RB_NOT_FOUND);
+    }
+    ck_assert_int_le(walks_over_ids(), 20);
+}
+
+START_TEST(d6_an_id_that_is_not_here_costs_no_walk_over_those_that_are)
+{
+    struct scene scene;
+    ck_assert_int_eq(sqlite3_auto_extension((void (*)(void))note_database), SQLITE_OK);
+    scene_open_flavour(&scene, flavours[_i]);
+    struct rb_inbox *inbox = scene.world->broker->inbox;
+    scene_follow(&scene, "jobs", true);
+    static char ids[1500][SCENE_ID_MAX];
+    int64_t n;
+    for (int i = 0; i < 1500; i++) {
+        scene_publish(&scene, "jobs", i, NULL, ids[i]);
+        if (i % 100 != 99)
+            continue;
+        ck_assert(scene_head_is(&scene, "jobs", i + 1, 5000));
+        if (i > 500)
+            check_nothing_is_walked_for_unknown_ids(&scene, "jobs");
+    }
+    for (int i = 0; i < 1500; i++) {
+        ck_assert_int_eq(rb_inbox_find(inbox, scene_topic(&scene, "jobs"), rb_span_of(ids[i]), &n), RB_OK);
+        ck_assert_int_eq(n, i + 1);
+    }
+    /* Another relay's, behind them. */
+    rb_model_restart(scene.world->model);
+    rb_model_wipe(scene.world->model);
+    scene_login_again(&scene);
+    scene_publish(&scene, "jobs", 1500, NULL, NULL);
+    ck_assert(scene_head_is(&scene, "jobs", 1501, 15 * 60 * 1000));
+    check_nothing_is_walked_for_unknown_ids(&scene, "jobs");
+    ck_assert_int_eq(rb_inbox_find(inbox, scene_topic(&scene, "jobs"), rb_span_of(ids[3]), &n), RB_OK);
+    ck_assert_int_eq(n, 4);
+    scene_close(&scene);
+    sqlite3_reset_auto_extension();
+}
+END_TEST
+
 START_TEST(i7_a_new_topic_gets_a_poll_of_its_own_and_shares_one_later)
 {
     struct scene scene;
@@ -236,6 +304,102 @@ START_TEST(forty_one_topics_need_three_polls)
     ck_assert_int_eq(stats_of(&scene).polling, 3);
     scene_publish(&scene, "topic-40", 1, NULL, NULL);
     ck_assert(scene_head_is(&scene, "topic-40", 1, 1000));
+    scene_close(&scene);
+}
+END_TEST
+
+/* A topic that this user is the first to name. */
+static struct rb_topic *topic_of(struct scene *scene, const char *name, int64_t uid)
+{
+    struct rb_topic *topic;
+    struct rb_error err;
+    ck_assert_int_eq(rb_topic_get(scene->world->broker->topics, scene->account, rb_span_of(name), uid, &topic, &err),
+                     RB_OK);
+    return topic;
+}
+
+static void follow_many(struct scene *scene, const char *prefix, int count, bool earliest)
+{
+    char name[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s-%d", prefix, i);
+        rb_inbox_want(scene->world->broker->inbox, scene_topic(scene, name), earliest);
+    }
+    world_end_tick(scene->world);
+}
+
+START_TEST(d6_of_thousands_of_topics_each_is_read_within_seconds)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    follow_many(&scene, "topic", 2500, true);
+    world_run(scene.world, 60 * 1000);
+    static const char *const some[] = {"topic-2499", "topic-1200", "topic-799", "topic-0"};
+    for (int round = 1; round <= 3; round++)
+        for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+            world_run(scene.world, 33 * 1000);
+            scene_publish(&scene, some[i], round, NULL, NULL);
+            ck_assert_msg(scene_head_is(&scene, some[i], round, 6000), "%s, %d", some[i], round);
+        }
+    ck_assert_uint_eq(stats_of(&scene).polls_failed, 0);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(d6_a_newcomer_is_read_within_seconds_while_the_places_are_taken)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    follow_many(&scene, "topic", 640, true);
+    world_run(scene.world, 5 * 1000);
+    rb_inbox_want(scene.world->broker->inbox, scene_topic(&scene, "late"), true);
+    world_end_tick(scene.world);
+    scene_publish(&scene, "late", 1, NULL, NULL);
+    ck_assert(scene_head_is(&scene, "late", 1, 5 * 1000));
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_topic_that_woke_its_poll_does_not_wait_for_its_turn)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    follow_many(&scene, "topic", 2500, true);
+    world_run(scene.world, 500);
+    scene_publish(&scene, "topic-0", 1, NULL, NULL);
+    ck_assert(scene_head_is(&scene, "topic-0", 1, 500));
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(polls_leave_places_for_who_else_uses_the_account)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    follow_many(&scene, "topic", 1500, true);
+    follow_many(&scene, "missing", 100, false);
+    for (int i = 0; i < 100; i++) {
+        world_run(scene.world, 100);
+        ck_assert_uint_le(rb_model_waiting_polls(scene.world->model), 40);
+    }
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(d6_another_users_new_topic_begins_soon_although_thousands_of_names_wait)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    follow_many(&scene, "missing", 2000, false);
+    world_run(scene.world, 3000);
+    struct rb_topic *topic = topic_of(&scene, "other", 1001);
+    rb_inbox_want(scene.world->broker->inbox, topic, false);
+    world_end_tick(scene.world);
+    world_run(scene.world, 5000);
+    ck_assert(rb_inbox_anchored(scene.world->broker->inbox, topic));
+    scene_publish(&scene, "other", 1, NULL, NULL);
+    ck_assert(scene_head_is(&scene, "other", 1, 5000));
+    ck_assert(!rb_inbox_anchored(scene.world->broker->inbox, scene_topic(&scene, "missing-1999")));
     scene_close(&scene);
 }
 END_TEST
@@ -536,6 +700,107 @@ START_TEST(i6_a_full_inbox_stops_reading_drops_nothing_and_goes_on)
 }
 END_TEST
 
+/* Of one topic nobody confirms anything, of all others everybody everything. */
+static int64_t floor_but_for(void *arg, int64_t topic_id)
+{
+    return topic_id == *(int64_t *)arg ? 0 : INT64_MAX;
+}
+
+static void publish_slowly(struct scene *scene, const char *topic, int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        publish_fat(scene, topic, i, 1000);
+        world_run(scene->world, 100);
+    }
+}
+
+static void count_full(void *arg, int64_t wall_ms, int64_t account, struct rb_span kind, struct rb_span text)
+{
+    *(int *)arg += rb_span_is(kind, "inbox_full");
+}
+
+static int full_events(struct scene *scene)
+{
+    int count = 0;
+    rb_events_each(scene->world->broker->events, 1000, count_full, &count);
+    return count;
+}
+
+static void open_shared(struct scene *scene, enum rb_flavour flavour)
+{
+    struct world_config config = scene_config(flavour);
+    config.broker.inbox_bytes = 50 * 1024;
+    config.broker.user_percent = 50;
+    scene_open(scene, &config);
+}
+
+START_TEST(d6_i6_who_confirms_nothing_stops_the_reading_of_the_own_topics_alone)
+{
+    struct scene scene;
+    open_shared(&scene, flavours[_i]);
+    int64_t held = scene_topic(&scene, "held")->id;
+    rb_inbox_set_floor(scene.world->broker->inbox, floor_but_for, &held);
+    topic_of(&scene, "other", 1001);
+    scene_follow(&scene, "held", true);
+    scene_follow(&scene, "other", true);
+    publish_slowly(&scene, "held", 1, 100);
+    world_run(scene.world, 20 * 1000);
+    int64_t head = scene_topic(&scene, "held")->head;
+    ck_assert_int_lt(head, 35);
+    ck_assert_int_eq(scene_topic(&scene, "held")->rows, head);
+    ck_assert(stats_of(&scene).full);
+    ck_assert_int_eq(full_events(&scene), 1);
+    publish_slowly(&scene, "other", 1, 100);
+    ck_assert(scene_head_is(&scene, "other", 100, 5000));
+    ck_assert_int_gt(scene_topic(&scene, "other")->rows, 10);
+    scene_follow(&scene, "new", false);
+    /* The share is known again after a start. */
+    scene_reboot(&scene);
+    held = scene_topic(&scene, "held")->id;
+    rb_inbox_set_floor(scene.world->broker->inbox, floor_but_for, &held);
+    publish_slowly(&scene, "other", 101, 150);
+    ck_assert(scene_head_is(&scene, "other", 150, 60 * 1000));
+    ck_assert_int_eq(scene_topic(&scene, "held")->head, head);
+    ck_assert_int_eq(scene_topic(&scene, "held")->rows, head);
+    held = 0;
+    ck_assert(scene_head_is(&scene, "held", 100, 60 * 1000));
+    world_run(scene.world, 30 * 1000);
+    ck_assert(!stats_of(&scene).full);
+    ck_assert_int_eq(scene_gaps(&scene), 0);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(d6_at_a_users_bound_the_own_messages_go_and_not_those_of_others)
+{
+    struct scene scene;
+    open_shared(&scene, flavours[_i]);
+    int64_t held = scene_topic(&scene, "held")->id;
+    rb_inbox_set_floor(scene.world->broker->inbox, floor_but_for, &held);
+    scene_topic(&scene, "confirmed");
+    topic_of(&scene, "other", 1001);
+    scene_follow(&scene, "other", true);
+    scene_follow(&scene, "held", true);
+    scene_follow(&scene, "confirmed", true);
+    publish_slowly(&scene, "other", 1, 22);
+    publish_slowly(&scene, "held", 1, 15);
+    publish_slowly(&scene, "confirmed", 1, 90);
+    /* At once, and with them the whole inbox is full, too. */
+    for (int i = 91; i <= 100; i++)
+        publish_fat(&scene, "confirmed", i, 1000);
+    ck_assert(scene_head_is(&scene, "confirmed", 100, 30 * 1000));
+    world_run(scene.world, 30 * 1000);
+    check_numbers(&scene, "other", 1, 22);
+    check_numbers(&scene, "held", 1, 15);
+    int64_t tail = scene_topic(&scene, "confirmed")->tail;
+    ck_assert_int_gt(tail, 85);
+    ck_assert_int_lt(tail, 100);
+    check_numbers(&scene, "confirmed", (int)tail + 1, 100);
+    ck_assert(!stats_of(&scene).full);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(retention_takes_confirmed_prefixes_of_old_messages_only)
 {
     struct scene scene;
@@ -707,6 +972,29 @@ START_TEST(the_newest_few_thousand_stamps_are_remembered)
 }
 END_TEST
 
+START_TEST(a_filter_of_ids_knows_all_that_were_added_and_few_others)
+{
+    struct rb_id_filter filter = {.key = 7};
+    ck_assert(rb_id_filter_make(&filter, 10000));
+    char id[32];
+    for (int i = 0; i < 10000; i++) {
+        snprintf(id, sizeof id, "msg_%d", i);
+        rb_id_filter_add(&filter, rb_span_of(id));
+    }
+    ck_assert(!rb_id_filter_is_crowded(&filter));
+    int others = 0;
+    for (int i = 0; i < 20000; i++) {
+        snprintf(id, sizeof id, "msg_%d", i);
+        ck_assert(i >= 10000 || rb_id_filter_may_have(&filter, rb_span_of(id)));
+        others += i >= 10000 && rb_id_filter_may_have(&filter, rb_span_of(id));
+    }
+    ck_assert_int_le(others, 100);
+    rb_id_filter_add(&filter, RB_SPAN("one more"));
+    ck_assert(rb_id_filter_is_crowded(&filter));
+    rb_id_filter_clear(&filter);
+}
+END_TEST
+
 START_TEST(ids_with_an_order_are_told_from_others)
 {
     struct rb_stream_id id;
@@ -736,10 +1024,19 @@ int main(void)
     tcase_add_loop_test(starts, what_is_published_at_any_instant_between_reading_and_waiting_arrives_in_order, 0, both);
     tcase_add_loop_test(starts, i1_an_id_of_one_topic_is_not_found_in_another, 0, both);
     tcase_add_loop_test(starts, every_stored_id_is_found_and_no_other, 0, both);
+    tcase_add_loop_test(starts, d6_an_id_that_is_not_here_costs_no_walk_over_those_that_are, 0, both);
     tcase_add_loop_test(starts, i7_a_new_topic_gets_a_poll_of_its_own_and_shares_one_later, 0, both);
     tcase_add_loop_test(starts, forty_one_topics_need_three_polls, 0, both);
     tcase_add_loop_test(starts, a_silent_hour_costs_two_polls_a_minute_and_a_look_every_five, 0, both);
     suite_add_tcase(suite, starts);
+    TCase *many = tcase_create("many topics");
+    tcase_set_timeout(many, 120);
+    tcase_add_loop_test(many, d6_of_thousands_of_topics_each_is_read_within_seconds, 0, both);
+    tcase_add_loop_test(many, d6_a_newcomer_is_read_within_seconds_while_the_places_are_taken, 0, both);
+    tcase_add_loop_test(many, a_topic_that_woke_its_poll_does_not_wait_for_its_turn, 0, both);
+    tcase_add_loop_test(many, polls_leave_places_for_who_else_uses_the_account, 0, both);
+    tcase_add_loop_test(many, d6_another_users_new_topic_begins_soon_although_thousands_of_names_wait, 0, both);
+    suite_add_tcase(suite, many);
     TCase *trouble = tcase_create("trouble upstream");
     tcase_set_timeout(trouble, 60);
     tcase_add_loop_test(trouble, an_outage_of_the_relay_loses_nothing, 0, both);
@@ -758,6 +1055,8 @@ int main(void)
     TCase *keeping = tcase_create("keeping");
     tcase_set_timeout(keeping, 60);
     tcase_add_loop_test(keeping, i6_a_full_inbox_stops_reading_drops_nothing_and_goes_on, 0, both);
+    tcase_add_loop_test(keeping, d6_i6_who_confirms_nothing_stops_the_reading_of_the_own_topics_alone, 0, both);
+    tcase_add_loop_test(keeping, d6_at_a_users_bound_the_own_messages_go_and_not_those_of_others, 0, both);
     tcase_add_loop_test(keeping, retention_takes_confirmed_prefixes_of_old_messages_only, 0, both);
     tcase_add_loop_test(keeping, a_topic_that_nobody_wants_is_followed_no_more_and_begins_anew, 0, both);
     tcase_add_loop_test(keeping, t4_messages_of_a_failed_commit_are_stored_once_when_there_is_room, 0, both);
@@ -767,6 +1066,7 @@ int main(void)
     tcase_add_test(stamps, a_stamp_is_cut_out_of_the_metadata_and_nothing_else);
     tcase_add_loop_test(stamps, o2_a_second_copy_of_a_post_is_dropped_also_after_a_restart, 0, both);
     tcase_add_test(stamps, the_newest_few_thousand_stamps_are_remembered);
+    tcase_add_test(stamps, a_filter_of_ids_knows_all_that_were_added_and_few_others);
     tcase_add_test(stamps, ids_with_an_order_are_told_from_others);
     suite_add_tcase(suite, stamps);
     SRunner *runner = srunner_create(suite);
