@@ -18,7 +18,7 @@ struct rb_loop {
     rb_loop_end_tick end_tick;
     void *arg;
     uint64_t polls;
-    bool stopping;
+    bool stopping, may_block;
 };
 
 static bool end_tick(struct rb_loop *loop)
@@ -44,6 +44,7 @@ static void on_prepare(uv_prepare_t *prepare)
         wait = 0;
     else if (next < now + POLL_MAX_MS)
         wait = next - now;
+    loop->may_block = wait > 0;
     if (next == INT64_MAX && wait > 0) {
         uv_timer_stop(&loop->wake);
         return;
@@ -55,8 +56,12 @@ static void on_prepare(uv_prepare_t *prepare)
 static void on_check(uv_check_t *check)
 {
     struct rb_loop *loop = check->data;
-    loop->polls++;
-    rb_clock_run(loop->clock);
+    /* A poll that blocks may return after a stop of the process (EINTR) without having looked at the sockets. What is
+     * due waits for the next one, which does not block (T2). */
+    if (!loop->may_block || rb_clock_next_ms(loop->clock) > rb_clock_now_ms(loop->clock)) {
+        loop->polls++;
+        rb_clock_run(loop->clock);
+    }
     end_tick(loop);
     if (loop->stopping)
         uv_stop(&loop->uv);
