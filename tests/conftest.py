@@ -1,4 +1,6 @@
+import contextlib
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -30,6 +32,47 @@ def pytest_configure(config):
 def long(request):
     """Whether the full numbers are asked for."""
     return request.config.getoption("--long")
+
+
+@contextlib.contextmanager
+def bounded(item):
+    """What waits for something that never comes fails in the end."""
+    seconds = 7200 if item.config.getoption("--long") else 900
+
+    def late(number, frame):
+        pytest.fail(f"it took longer than {seconds} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    with bounded(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with bounded(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    with bounded(item):
+        return (yield)
+
+
+@pytest.fixture(autouse=True)
+def nothing_crashed():
+    """Whatever ended during the test, or since the one before: it did not crash and no sanitizer had a complaint."""
+    yield
+    harness.Process.check_ended()
 
 
 @pytest.fixture

@@ -41,15 +41,21 @@ def wait_for(condition, seconds=20, what="the condition"):
         time.sleep(0.02)
 
 
+# What a sanitizer writes, and how a process ends that crashes.
+REPORTS = "ERROR: AddressSanitizer", "runtime error: ", "LeakSanitizer: detected memory leaks"
+CRASHES = {-number for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV,
+                                  signal.SIGSYS, signal.SIGTRAP)}
+
+
 class Process:
     """A program started by a test; ended by its pid, its output kept."""
 
-    all = []
+    all = []  # but those that have ended and were checked
 
     def __init__(self, argv, log, env=None, **options):
         self.log = pathlib.Path(log)
         self.out = open(self.log, "ab")
-        self.asked_to_stop = False
+        self.asked_to_stop = self.crash_wanted = False
         self.popen = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, env=env, **options)
         Process.all.append(self)
 
@@ -65,6 +71,23 @@ class Process:
             self.popen.send_signal(signal.SIGKILL)
         self.popen.wait()
         self.out.close()
+
+    def check_reports(self):
+        """Fails where it crashed, or a sanitizer reported something; unless the test wanted it."""
+        if self.crash_wanted:
+            return
+        text, status = self.text(), self.popen.poll()
+        assert not any(report in text for report in REPORTS), text[-6000:]
+        assert status not in CRASHES, f"it crashed with status {status}:\n{text[-4000:]}"
+
+    @classmethod
+    def check_ended(cls):
+        """Checks the reports of all that have ended since the last call."""
+        ended = [process for process in cls.all if not process.alive()]
+        for process in ended:
+            cls.all.remove(process)
+        for process in ended:
+            process.check_reports()
 
     def ask_to_stop(self):
         """SIGTERM, once: a second one would cut a stop short."""
@@ -269,7 +292,7 @@ class Broker:
         if config is not None:
             self.config = self.folder / "relay-broker.conf"
             self.config.write_text(config)
-        self.starts = 0
+        self.starts, self.process = 0, None
         if start:
             self.start()
 
@@ -279,6 +302,8 @@ class Broker:
         return argv + (["--config", str(self.config)] if self.config else [])
 
     def start(self):
+        if self.process:
+            self.check_reports()
         self.starts += 1
         self.process = Process(self.argv(), self.folder / f"broker-{self.starts}.log", env=self.env)
 
@@ -288,14 +313,23 @@ class Broker:
 
         wait_for(up, 30, "the broker")
 
+    def check_reports(self):
+        """Of its last process."""
+        self.process.check_reports()
+
     def kill(self):
+        """kill -9; it lives until then, unless a test has ended it."""
+        status = self.process.popen.poll()
         self.process.kill()
+        self.check_reports()
+        assert status in (None, -signal.SIGKILL) or self.process.asked_to_stop, (
+            f"it had ended by itself with status {status}:\n{self.process.text()[-4000:]}")
 
     def stop(self):
         """A graceful stop; a sanitizer's report or a leak fails it."""
         status = self.process.stop()
+        self.check_reports()
         text = self.process.text()
-        assert "ERROR: AddressSanitizer" not in text and "runtime error" not in text, text[-6000:]
         assert "LeakSanitizer" not in text, text[-6000:]
         assert status == 0, f"exit status {status}:\n{text[-4000:]}"
 

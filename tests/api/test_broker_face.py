@@ -59,8 +59,8 @@ def test_a_post_the_relay_refuses_says_why(quick, fake, topic):
 
 
 def test_a_post_that_could_not_be_sent_by_its_time_expires_visibly(quick, fake, topic):
-    fake.control("faults", do="status", status=429, retry_after="1", path="/api/v1/messages", count=1)
-    expires = int(time.time() * 1000) + 600
+    fake.control("faults", do="status", status=429, retry_after="8", path="/api/v1/messages", count=1)
+    expires = int(time.time() * 1000) + 5000
     body = post(quick, {"topic": topic, "payload": {}, "expires_at": expires}, {"Prefer": "respond-async"}).json()
     assert body["state"] in ("queued", "sending")
     ended = wait_for(lambda: (v := view(quick, body["id"]).json())["ended_ms"] and v)

@@ -36,6 +36,7 @@ def test_d2_a_caller_that_exits_at_once_is_nobody(shared, topic):
     assert result.returncode == 0
     assert shared.broker.post(topic, {"last": 1}).status_code in (201, 202)
     wait_for(lambda: shared.broker.status()["http"]["connections"] <= 2)
+    wait_for(lambda: not (outbox := shared.broker.status()["outbox"])["queued"] + outbox["sending"] + outbox["unknown"])
     assert upstream.length(shared.fake, "x") == 0
 
 

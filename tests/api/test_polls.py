@@ -8,6 +8,7 @@ import requests
 
 import upstream
 from harness import Broker, payloads, wait_for
+from markers import database
 
 
 def poll_relay(shared, topics, since=None, timeout=1):
@@ -28,6 +29,12 @@ def parked_poll(pool, broker, *args, **named):
     future = pool.submit(broker.poll, *args, **named)
     wait_for(lambda: broker.parked() > before or future.done(), what="the poll's waiting")
     return future
+
+
+def has_begun(broker, topic):
+    """Who polls without a cursor gets what is stored after the relay was asked for its newest message."""
+    with database(broker) as db:
+        return db.execute("SELECT 1 FROM topic WHERE name = ? AND cursor IS NOT NULL", [topic]).fetchone()
 
 
 def shape(message):
@@ -79,7 +86,7 @@ def test_a_poll_that_hears_nothing_is_empty_after_its_timeout(shared, topic):
 def test_without_since_an_anonymous_poll_hears_only_what_comes(shared, topic, pool, since):
     upstream.publish(shared.broker, shared.fake, topic, {"n": 1})
     waiting = parked_poll(pool, shared.broker, topic, since, timeout=10)
-    wait_for(lambda: shared.fake.state()["waiting_polls"] >= 1)
+    wait_for(lambda: has_begun(shared.broker, topic), what="the place from which it reads")
     second = upstream.publish(shared.broker, shared.fake, topic, {"n": 2})
     assert ids(waiting.result()) == [second]
 
@@ -176,6 +183,7 @@ def test_a_big_topic_comes_in_answers_of_bounded_bytes(shared, topic):
 def test_one_upstream_poll_serves_many_waiters(shared, topic, pool):
     before = shared.fake.state()["counts"]["polls"]
     waiting = [parked_poll(pool, shared.broker, topic, timeout=20) for _ in range(6)]
+    wait_for(lambda: has_begun(shared.broker, topic), what="the place from which they read")
     wait_for(lambda: shared.fake.state()["counts"]["polls"] > before)
     assert shared.fake.state()["counts"]["polls"] <= before + 3
     sent = upstream.publish(shared.broker, shared.fake, topic, {})

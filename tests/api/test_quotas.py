@@ -66,7 +66,7 @@ def test_d6_one_users_connections_leave_room_for_another_users(broker_with):
     held = [socket.create_connection(("127.0.0.1", broker.port)) for _ in range(16)]
     try:
         wait_for(lambda: broker.status()["http"]["connections"] >= 16)
-        with socket.create_connection(("127.0.0.1", broker.port)) as one_more:
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as one_more:
             assert one_more.recv(100).startswith(b"HTTP/1.1 503 ")
         assert as_user(NOBODY, broker.port)[0] == 200
     finally:

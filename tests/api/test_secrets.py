@@ -117,6 +117,7 @@ def test_d9_p6_no_secret_is_in_the_clear_at_any_time_of_a_login(planted, tmp_pat
     wait_for(lambda: planted.broker.account()["state"] == "active")
     planted.rotate()
     places = planted.look()
+    planted.broker.process.crash_wanted = True
     planted.broker.process.popen.send_signal(signal.SIGSEGV)
     planted.broker.process.popen.wait()
     planted.look()
@@ -169,6 +170,7 @@ DUMPS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT)
 
 def dumped(process, number):
     """Ends a process by a signal; whether the kernel says that it has dumped core."""
+    process.crash_wanted = True
     process.popen.send_signal(number)
     end = os.waitid(os.P_PID, process.popen.pid, os.WEXITED | os.WNOWAIT)
     process.popen.wait()

@@ -35,6 +35,11 @@ def length(fake, topic):
     return next((t["length"] for t in fake.state()["topics"] if t["topic"] == topic), 0)
 
 
+def asked(counts):
+    """How often the relay was asked for something; polls go on by themselves."""
+    return counts["requests"] - counts["polls"]
+
+
 def publish(broker, fake, topic, payload, **fields):
     """A message of somebody else, who talks to the relay itself; payload may be JSON text."""
     text = payload if isinstance(payload, str) else json.dumps(payload)

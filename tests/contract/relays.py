@@ -101,7 +101,10 @@ class Relay:
         until(answers, "redis-server")
 
     def _start(self):
-        self.process = self._start_real() if self.real else self._start_fake()
+        if self.real:
+            self._start_real()
+        else:
+            self._start_fake()
 
         def ready():
             assert self.process.poll() is None, f"{self.kind} ended at once: see {self.folder}"
@@ -120,10 +123,9 @@ class Relay:
         if self.access_token_seconds:
             command += ["--access-token-seconds", str(self.access_token_seconds)]
         with self._log("relay") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        line = process.stdout.readline().strip()
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        line = self.process.stdout.readline().strip()
         assert line == f"listening on {self.url}", f"the fake relay said {line!r}"
-        return process
 
     def _start_real(self):
         settings = dict(os.environ)
@@ -142,7 +144,7 @@ class Relay:
             settings.update({"PULSAR_VALKEY_HOST": "127.0.0.1", "PULSAR_VALKEY_PORT": str(self.redis_port),
                              "PULSAR_VALKEY_PASSWORD": "loopback"})
         with self._log("relay") as log:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 [os.environ["RELAY_PYTHON"], "-m", "uvicorn", "pulsar_relay.main:app", "--host", "127.0.0.1", "--port",
                  str(self.port), "--log-level", "warning"], stdout=log, stderr=log, env=settings, cwd=self.folder)
 

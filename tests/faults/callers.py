@@ -10,9 +10,8 @@ import requests
 import harness
 import workers
 from harness import wait_for
-from trouble import POLLS, POSTS, Background, database_of, first_copies, relays_messages, wait_drained
+from trouble import LATER, POLLS, POSTS, Background, database_of, first_copies, relays_messages, wait_drained
 
-LATER = {"Prefer": "respond-async"}
 OWN, SHARED = ["own_0", "own_1", "own_2"], "shared"
 TOPICS = [SHARED, *OWN]
 MOST_QUEUED = 200

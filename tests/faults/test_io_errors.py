@@ -17,10 +17,10 @@ def failing_broker(tmp_path):
     if not can_trace():
         pytest.skip("strace is not there, or may not trace")
     broker = harness.Broker(tmp_path, env={"ASAN_OPTIONS": "detect_leaks=0"},
-                            wrapper=["strace", "-f", "-o", str(tmp_path / "strace"), "-e", f"trace={SYNC_CALLS}", "-e",
-                                     f"inject={SYNC_CALLS}:error=EIO:when=40+"])
+                            wrapper=["strace", "-D", "-f", "-o", str(tmp_path / "strace"), "-e", f"trace={SYNC_CALLS}",
+                                     "-e", f"inject={SYNC_CALLS}:error=EIO:when=40+"])
     yield broker
-    broker.kill()
+    broker.process.kill()
 
 
 def post_until_refused(broker):

@@ -74,6 +74,7 @@ class Storm:
         if moment == AFTER_COMMIT:
             self.kill_after_commit()
         else:
+            assert self.broker.process.alive(), self.broker.process.text()[-4000:]
             self.broker.kill()
 
     def note(self, moment):

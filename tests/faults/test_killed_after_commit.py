@@ -5,10 +5,10 @@ import pytest
 import requests
 
 from stopped_commit import StoppedCommit
-from trouble import (POSTS, Background, ask, can_trace, counts, hold, length, relays_messages, wait_drained, wait_held)
+from trouble import (LATER, POSTS, Background, ask, can_trace, counts, hold, length, relays_messages, wait_drained,
+                     wait_held)
 from harness import payloads, wait_for
 
-LATER = {"Prefer": "respond-async"}
 KEY = {"Idempotency-Key": "the same each time"}
 
 pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is not there, or may not trace")

@@ -2,11 +2,10 @@
 import pytest
 import requests
 
-from trouble import (POLLS, POSTS, Background, complaint, first_copies, hold, relays_messages, wait_drained,
-                     wait_held)
-from harness import payloads
+from trouble import (LATER, POLLS, POSTS, Background, complaint, first_copies, hold, numbers, relays_messages,
+                     wait_drained, wait_held)
+from harness import payloads, wait_for
 
-LATER = {"Prefer": "respond-async"}
 LOST = {"cut off": {"do": "drop"}, "a 502": {"do": "status", "status": 502, "when": "after"},
         "a 500": {"do": "status", "status": 500, "when": "after"}}
 NOT_DONE = {"cut off": {"do": "cut"}, "a 503": {"do": "status", "status": 503},
@@ -24,10 +23,6 @@ def fake(relay_of, request):
 @pytest.fixture
 def broker(fake, broker_of):
     return broker_of(fake)
-
-
-def numbers(broker, fake, topic):
-    return [m["payload"]["n"] for m in relays_messages(broker, fake, topic)]
 
 
 @both
@@ -97,8 +92,12 @@ def test_an_attempt_that_arrives_after_the_look_up_and_a_second_copy_are_handed_
     assert broker.post("t", {"n": 2}).status_code == 201
     assert numbers(broker, fake, "t") == [0, 1, 1, 2]
     got = {}
-    while 2 not in got.values():
-        got |= {m["message_id"]: m["payload"]["n"] for m in broker.poll("t", None, 5, token)["messages"]}
+
+    def read():
+        got.update({m["message_id"]: m["payload"]["n"] for m in broker.poll("t", None, 5, token)["messages"]})
+        return 2 in got.values()
+
+    wait_for(read, 60, "the last message")
     assert list(got.values()) == [1, 2]
     assert broker.status()["inbox"]["duplicates_dropped"] == 1
 
@@ -113,10 +112,14 @@ def test_a_read_whose_answer_is_lost_steps_over_nothing(fake, broker, fault):
     for n in range(5):
         assert broker.post("t", {"n": n}).status_code == 201
     got = []
-    while len(got) < 5:
+
+    def read():
         answer = broker.poll("t", since, 5, token)
-        got += [p["n"] for p in payloads(answer)]
-        since = {m["topic"]: m["message_id"] for m in answer["messages"]} or since
+        got.extend(p["n"] for p in payloads(answer))
+        since.update({m["topic"]: m["message_id"] for m in answer["messages"]})
+        return len(got) >= 5
+
+    wait_for(read, 60, "five messages")
     assert got == [0, 1, 2, 3, 4]
     assert broker.status()["inbox"]["gaps"] == 0
 
@@ -130,8 +133,12 @@ def test_a_waiter_that_hears_out_of_order_and_misses_some_steps_over_nothing(fak
     for n in range(60):
         broker.post("t", {"n": n}, headers=LATER)
     got = []
-    while len(first_copies(got)) < 60:
-        got += [p["n"] for p in payloads(broker.poll("t", None, 5, token))]
+
+    def read():
+        got.extend(p["n"] for p in payloads(broker.poll("t", None, 5, token)))
+        return len(first_copies(got)) >= 60
+
+    wait_for(read, 60, "sixty messages")
     assert first_copies(got) == list(range(60))
 
 

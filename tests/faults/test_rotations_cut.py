@@ -157,6 +157,7 @@ def test_a_stored_password_that_the_relay_refuses_is_forgotten_and_said_so(relay
     broker.stop()
     broker.start()
     assert broker.account()["state"] == "login_required"
+    assert broker.post("t", {"n": 1}).status_code == 202
     assert counts(fake)["refused_401"] == refused
 
 

@@ -6,11 +6,9 @@ import pytest
 import requests
 
 import harness
-from trouble import (POLLS, POSTS, REFRESH, Background, complaint, counts, events, first_copies, length,
-                     relays_messages, sentence, wait_drained, wait_events)
+from trouble import (LATER, POLLS, POSTS, REFRESH, Background, complaint, counts, events, first_copies, hold, length,
+                     numbers, sentence, wait_drained, wait_events, wait_held)
 from harness import payloads, wait_for
-
-LATER = {"Prefer": "respond-async"}
 
 STORMS = {
     "500": {"do": "status", "status": 500},
@@ -43,19 +41,16 @@ class Watcher:
         return self.got
 
 
-def numbers(broker, fake, topic):
-    return [m["payload"]["n"] for m in relays_messages(broker, fake, topic)]
-
-
-def test_a_broker_that_stood_still_itself_takes_the_answers_that_lie_there(fake, broker):
-    """T2: timers come before the sockets are looked at."""
-    fake.control("faults", do="delay", ms=500, path=POSTS, method="POST")
-    post = Background(broker.post, "t", {"n": 0}, headers={"Prefer": "wait=30"})
-    wait_for(lambda: broker.status()["outbox"]["sending"] == 1, what="a post on its way")
+def test_a_broker_that_stood_still_itself_takes_the_answers_that_lie_there(fake, broker, long):
+    """T2, although the caller's wait, and with --long the call's own deadline, has passed meanwhile."""
+    hold(fake, POSTS)
+    post = Background(broker.post, "t", {"n": 0}, headers={"Prefer": "wait=3"})
+    wait_held(fake)
     broker.process.popen.send_signal(signal.SIGSTOP)
+    fake.control("release")
     wait_for(lambda: length(fake, "t") == 1, what="the relay's work")
-    began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > 4, what="four seconds at a standstill")
+    began, seconds = time.monotonic(), 22 if long else 4
+    wait_for(lambda: time.monotonic() - began > seconds, seconds + 20, "the end of the standstill")
     broker.process.popen.send_signal(signal.SIGCONT)
     assert post.result().status_code == 201
     outbox = broker.status()["outbox"]
@@ -117,7 +112,7 @@ def test_one_429_does_not_throttle_a_broker_that_assumes_no_limit(fake, broker_o
     fake.control("faults", do="status", status=429, retry_after=1, path=POSTS, method="POST")
     for n in range(5):
         broker.post("t", {"n": n}, headers=LATER)
-    wait_drained(broker, 5)
+    wait_drained(broker, 20)
 
 
 def test_a_relay_in_memory_that_was_restarted_is_gone_on_with_by_the_kept_password_and_the_loss_is_named(
@@ -213,8 +208,6 @@ def test_a_dead_storage_is_waited_for(relay_of, broker_of):
 
 
 @pytest.mark.parametrize("url, said", [
-    ("https://no-such-host.invalid", "The login at https://no-such-host.invalid failed: the relay cannot be reached: "
-                                     "Could not resolve host: no-such-host.invalid."),
     ("http://127.0.0.1:1", "The login at http://127.0.0.1:1 failed: the relay cannot be reached: Connection refused."),
     ("http://no-such-host.invalid", "http:// to another machine would show the tokens to the network: use https://"),
     ("ftp://127.0.0.1", "A relay URL begins with https:// (or http:// for this machine)."),

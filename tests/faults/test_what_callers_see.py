@@ -285,11 +285,15 @@ def recovers(row, scene):
     broker, starts = scene.broker, scene.broker.starts
     wait_drained(broker)
     assert scene.numbers() == ([0, 1, 2] if row.command[0] == 0 else [0])
-    got, since = [], "0-0"
-    while len(got) < len(scene.numbers()):
-        page = broker.poll("t", {"t": since}, 20)
-        got += [p["n"] for p in payloads(page)]
-        since = page["messages"][-1]["message_id"] if page["messages"] else since
+    got, since = [], {"t": "0-0"}
+
+    def read():
+        page = broker.poll("t", since, 20)
+        got.extend(p["n"] for p in payloads(page))
+        since.update({m["topic"]: m["message_id"] for m in page["messages"]})
+        return len(got) >= len(scene.numbers())
+
+    wait_for(read, 90, "every message")
     assert got == scene.numbers()
     wait_for(lambda: requests.get(broker.url + "/api/v1/topics", timeout=30).status_code == 200, 40, "an answer")
     assert "RELAY TROUBLE" not in broker.run("status").stdout and broker.account()["state"] == "active"

@@ -197,7 +197,9 @@ class Mount:
             raise MountRefused(done.stderr.strip())
 
     def stop(self):
-        subprocess.run(["umount", str(self.folder)], capture_output=True)
+        """Somebody may still be in it after a test that failed."""
+        if subprocess.run(["umount", str(self.folder)], capture_output=True).returncode:
+            subprocess.run(["umount", "--lazy", str(self.folder)], capture_output=True)
 
 
 class MountRefused(Exception):

@@ -79,15 +79,17 @@ def test_a_post_is_answered_with_the_relays_id(peers, transport, topic):
     assert [(m["message_id"], m["payload"]) for m in stored] == [(answer["message_id"], {"n": 1})]
 
 
-def test_a_parked_poll_receives_a_post_with_its_metadata_and_nothing_of_the_brokers(transport, topic):
+def test_a_parked_poll_receives_a_post_with_its_metadata_and_nothing_of_the_brokers(peers, transport, topic):
     consumer, producer, received = transport(), transport(), []
     consumer.long_poll([topic], timeout=1)
 
     def poll():
         received.extend(consumer.long_poll([topic], timeout=30))
 
+    before = peers.broker.parked()
     parked = threading.Thread(target=poll)
     parked.start()
+    harness.wait_for(lambda: peers.broker.parked() > before, what="the poll's waiting")
     answer = producer.post_message(topic, {"n": 1}, metadata={"who": "me"})
     parked.join(35)
     assert [(m["topic"], m["message_id"], m["payload"], m["metadata"]) for m in received] == [

@@ -211,11 +211,10 @@ def test_requests_that_come_byte_by_byte_are_cut_and_hold_nobody_up(fake, broker
     head, body = post_request(broker.port, "slow", {"x": "y" * 1000}, **{"X-Long": "z" * 1000}).split(b"\r\n\r\n")
     slow = sockets(broker, head[:60] if part == "headers" else head + b"\r\n\r\n", count=count)
     began, slowest, rest = time.monotonic(), 0, iter(head[60:-1] if part == "headers" else body[:-1])
-    while time.monotonic() - began < 3:
-        byte = bytes([next(rest)])
+    while time.monotonic() - began < 3 and (byte := next(rest, None)) is not None:
         for one in slow:
             with contextlib.suppress(OSError):
-                one.send(byte)
+                one.send(bytes([byte]))
         asked = time.monotonic()
         assert broker.post("t", {"n": 0}, ASYNC).status_code == 202
         slowest = max(slowest, time.monotonic() - asked)

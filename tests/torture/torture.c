@@ -39,7 +39,7 @@ struct outcome {
 };
 
 struct figures {
-    uint64_t calls, tried, done, failed, restarted, lost_logins, broken;
+    uint64_t calls, tried, injected, done, failed, restarted, lost_logins, broken;
 };
 
 /* --- one play --- */
@@ -254,6 +254,7 @@ static void play_in_child(struct run *run, const struct failing_plan *plan, int6
 static void note(struct figures *figures, const struct outcome *outcome)
 {
     figures->tried++;
+    figures->injected += outcome->injected > 0;
     figures->broken += outcome->fault[0] != 0;
     figures->lost_logins += outcome->lost_login;
     if (outcome->restarted)
@@ -281,6 +282,12 @@ static struct figures play_mode(struct run *run, const struct mode *mode, uint64
     return figures;
 }
 
+/* Then the mode has shown nothing. A scenario may need no disk, but none goes without memory. */
+static bool nothing_failed(const struct mode *mode, const struct figures *figures)
+{
+    return figures->injected == 0 && (figures->tried > 0 || mode->kind == FAILING_MEMORY);
+}
+
 static void torture(const struct scenario *scenario, const char *only_mode, bool all, struct outcome *shared,
                     int *passed, int *failed)
 {
@@ -301,16 +308,18 @@ static void torture(const struct scenario *scenario, const char *only_mode, bool
         if (only_mode && strcmp(only_mode, mode->name) != 0)
             continue;
         struct figures figures = play_mode(&run, mode, counted[mode->kind], all, blocks, shared);
-        printf("%-15s %-13s %6llu calls %6llu failed: %6llu done, %5llu refused, %5llu restarts%s", scenario->name,
-               mode->name, (unsigned long long)figures.calls, (unsigned long long)figures.tried,
+        bool idle = nothing_failed(mode, &figures);
+        printf("%-15s %-13s %6llu calls %6llu failed: %6llu done, %5llu refused, %5llu restarts%s%s", scenario->name,
+               mode->name, (unsigned long long)figures.calls, (unsigned long long)figures.injected,
                (unsigned long long)figures.done, (unsigned long long)figures.failed,
-               (unsigned long long)figures.restarted, figures.broken ? "; BROKEN" : "");
+               (unsigned long long)figures.restarted, figures.broken ? "; BROKEN" : "",
+               idle ? "; BROKEN: no call was made to fail" : "");
         if (figures.lost_logins)
             printf("; %llu logins lost: the disk kept neither row nor slot", (unsigned long long)figures.lost_logins);
         printf("\n");
         if (figures.broken > FAULTS_SHOWN)
             printf("  and %llu more\n", (unsigned long long)(figures.broken - FAULTS_SHOWN));
-        figures.broken ? ++*failed : ++*passed;
+        figures.broken || idle ? ++*failed : ++*passed;
     }
     run_end(&run);
 }

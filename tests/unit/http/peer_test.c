@@ -82,8 +82,10 @@ static void finds_strangers_uid(int listening, const struct sockaddr *to, sockle
 {
     uid_t uid = 0;
     gid_t gid = 0;
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        fprintf(stderr, "SKIPPED the_uid_of_a_tcp_caller_is_found, of a stranger: not root\n");
         return;
+    }
     struct caller caller = call_as_stranger(to, len);
     int fd = accept_one(listening);
     ck_assert(rb_peer_of(netlink_fd, fd, &uid, &gid));
@@ -121,8 +123,10 @@ START_TEST(the_uid_of_a_tcp_caller_over_v6_is_found)
 {
     int listening, port;
     enum rb_status bound = rb_http_bind("::1", 0, &listening, &port, NULL);
-    if (bound == RB_NOT_FOUND)
-        return; /* a host without IPv6 */
+    if (bound == RB_NOT_FOUND) {
+        fprintf(stderr, "SKIPPED the_uid_of_a_tcp_caller_over_v6_is_found: no IPv6 here\n");
+        return;
+    }
     ck_assert_int_eq(bound, RB_OK);
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
     to.sin6_addr = in6addr_loopback;
@@ -136,8 +140,10 @@ START_TEST(the_uid_of_a_mapped_caller_is_found)
     /* A v6 socket that also takes v4, as systemd hands it in; and a v6 caller of a v4 address. */
     struct sockaddr_in6 any = {.sin6_family = AF_INET6};
     int off = 0, listening = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listening < 0)
+    if (listening < 0) {
+        fprintf(stderr, "SKIPPED the_uid_of_a_mapped_caller_is_found: no IPv6 here\n");
         return;
+    }
     socklen_t len = sizeof any;
     ck_assert_int_eq(setsockopt(listening, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off), 0);
     ck_assert_int_eq(bind(listening, (const struct sockaddr *)&any, sizeof any), 0);
