@@ -76,9 +76,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watch *watch = RB_CONTAINER(poll, struct watch, poll);
     struct rb_multi_loop *ml = watch->ml;
     int flags = 0, running;
-    /* An error of the socket says nothing of what came before it: that is read, and then the reading says it (T2). */
+    /* An error of the socket says nothing of what came before it: that is read, and then the reading says it (T2). Who
+     * only waits to write hears it by writing. */
     if (status < 0)
-        flags |= CURL_CSELECT_IN;
+        flags |= watch->events & UV_READABLE ? CURL_CSELECT_IN : CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
