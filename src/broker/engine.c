@@ -58,7 +58,9 @@ static enum rb_status open_vault(struct rb_engine *engine, struct rb_error *err)
         return status;
     rb_vault_rows_save(ports->store, rb_vault_sealed_key(ports->vault));
     status = rb_store_commit(ports->store);
-    return status == RB_OK ? RB_OK : rb_fail(err, status, "The sealed key could not be written to the database.");
+    if (status != RB_OK)
+        rb_fail(err, status, "The sealed key could not be written to the database: %s.", rb_status_text(status));
+    return status;
 }
 
 enum rb_status rb_engine_open(struct rb_clock *clock, struct rb_random *random, struct rb_disk *disk,
