@@ -480,7 +480,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(!stats.connections && !stats.parked && !stats.buffered_body_bytes && !host.parked_count);
     FUZZ_CHECK(!answers.len || memcmp(answers.at, "HTTP/1.", 7) == 0);
     size_t said = count_of(rb_str_span(&answers), RB_SPAN("HTTP/1.1 200 OK\r\n"));
-    FUZZ_CHECK(how & 1 ? said == host.handled : said <= host.handled);
+    /* The library may close without the answer where it said 100 and what follows the request is no head. */
+    bool all = how & 1 && count_of(rb_str_span(&answers), RB_SPAN("HTTP/1.1 100 ")) == 0;
+    FUZZ_CHECK(all ? said == host.handled : said <= host.handled);
     reader_free(&host.reader);
     return 0;
 }
