@@ -10,7 +10,7 @@ import requests
 import harness
 import workers
 from harness import wait_for
-from trouble import LATER, POLLS, POSTS, Background, database_of, first_copies, relays_messages, wait_drained
+from trouble import LATER, POLLS, POSTS, Background, begun, first_copies, relays_messages, wait_drained
 
 OWN, SHARED = ["own_0", "own_1", "own_2"], "shared"
 TOPICS = [SHARED, *OWN]
@@ -119,10 +119,7 @@ class Crowd:
         self.topics = all_topics(processes)
 
     def has_begun(self):
-        """Who polls without a cursor gets what is stored after the relay was asked for its newest message."""
-        with database_of(self.broker) as db:
-            begun = {name for (name,) in db.execute("SELECT name FROM topic WHERE cursor IS NOT NULL")}
-        return begun >= set(TOPICS) and all(reader.polls for reader in self.readers)
+        return begun(self.broker) >= set(TOPICS) and all(reader.polls for reader in self.readers)
 
     def stop_posting(self):
         self.clients.stop_posting()

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from harness import wait_for
-from trouble import (LATER, POLLS, POSTS, REFRESH, Background, Together, counts, database_of, first_copies, sentence,
+from trouble import (LATER, POLLS, POSTS, REFRESH, Background, Together, begun, counts, first_copies, sentence,
                      wait_drained)
 from wire import Scene, never_at_once
 
@@ -81,11 +81,6 @@ class Writer:
         return {n for n, view in enumerate(views) if view["maybe_duplicate"]}
 
 
-def all_have_begun(broker):
-    with database_of(broker) as db:
-        return len(db.execute("SELECT name FROM topic WHERE cursor IS NOT NULL").fetchall()) == len(TOPICS)
-
-
 def stand_still(folder, seconds, token_seconds):
     """The relay is stopped and goes on: what it was sent before is done then."""
     with Scene(folder, token_seconds=token_seconds, poll_timeout_seconds=30, **WAITS) as scene:
@@ -94,7 +89,7 @@ def stand_still(folder, seconds, token_seconds):
         assert broker.post("t", {"n": 0}).status_code == 201
         reader = Reader(broker)
         wait_for(lambda: reader.got["t"] == [0], what="the first message")
-        wait_for(lambda: all_have_begun(broker), what="the places from which it reads")
+        wait_for(lambda: begun(broker) == set(TOPICS), what="the places from which it reads")
         relay.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         assert broker.post("t", {"n": 1}, {"Prefer": "wait=2"}).status_code == 202

@@ -122,6 +122,12 @@ def database_of(broker, log_bytes=None):
             yield db
 
 
+def begun(broker):
+    """The topics whose start is known: who polls without a cursor gets what is stored after that."""
+    with database_of(broker) as db:
+        return {name for (name,) in db.execute("SELECT name FROM topic WHERE cursor IS NOT NULL")}
+
+
 def left_behind(broker):
     """The database that an ended broker left: (states of its chains, {state: number of posts})."""
     with database_of(broker) as db:
