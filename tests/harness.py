@@ -56,6 +56,7 @@ class Process:
         self.log = pathlib.Path(log)
         self.out = open(self.log, "ab")
         self.asked_to_stop = self.crash_wanted = False
+        self.serves = False  # it is up, and does not end until it is asked to
         self.popen = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, env=env, **options)
         Process.all.append(self)
 
@@ -72,13 +73,20 @@ class Process:
         self.popen.wait()
         self.out.close()
 
+    def wait_end(self, seconds=20):
+        """The exit status of one that ends by itself, as the test wants it to."""
+        self.serves = False
+        return self.popen.wait(seconds)
+
     def check_reports(self):
-        """Fails where it crashed, or a sanitizer reported something; unless the test wanted it."""
+        """Fails where it crashed or ended by itself, or a sanitizer reported something; unless the test wanted it."""
         if self.crash_wanted:
             return
         text, status = self.text(), self.popen.poll()
         assert not any(report in text for report in REPORTS), text[-6000:]
         assert status not in CRASHES, f"it crashed with status {status}:\n{text[-4000:]}"
+        assert not self.serves or self.asked_to_stop or status in (None, -signal.SIGKILL), (
+            f"it ended by itself with status {status}:\n{text[-4000:]}")
 
     @classmethod
     def check_ended(cls):
@@ -121,6 +129,7 @@ class FakeRelay:
             argv.append("--no-rate-limits")
         self.process = Process(argv, pathlib.Path(folder) / f"fake-{self.port}.log")
         wait_for(lambda: answers(self.url + "/health"), what="the fake relay")
+        self.process.serves = True
 
     def control(self, what, **fields):
         response = requests.post(f"{self.url}/fake/{what}", json=fields, timeout=10)
@@ -132,6 +141,7 @@ class FakeRelay:
 
     def stop(self):
         self.process.kill()
+        self.process.check_reports()
 
 
 def answers(url, verify=True):
@@ -312,18 +322,16 @@ class Broker:
             return answers(self.url + "/health")
 
         wait_for(up, 30, "the broker")
+        self.process.serves = True
 
     def check_reports(self):
         """Of its last process."""
         self.process.check_reports()
 
     def kill(self):
-        """kill -9; it lives until then, unless a test has ended it."""
-        status = self.process.popen.poll()
+        """kill -9."""
         self.process.kill()
         self.check_reports()
-        assert status in (None, -signal.SIGKILL) or self.process.asked_to_stop, (
-            f"it had ended by itself with status {status}:\n{self.process.text()[-4000:]}")
 
     def stop(self):
         """A graceful stop; a sanitizer's report or a leak fails it."""

@@ -210,4 +210,4 @@ def test_a_graceful_stop_answers_parked_callers_and_costs_no_login(broker, fake)
 def test_signals_stop_it_with_status_0(tmp_path, number):
     broker = Broker(tmp_path)
     broker.process.popen.send_signal(number)
-    assert broker.process.popen.wait(20) == 0
+    assert broker.process.wait_end() == 0

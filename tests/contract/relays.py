@@ -175,6 +175,9 @@ class Relay:
         end(self.redis)
         if self.process and self.process.stdout:
             self.process.stdout.close()
+        if self.process and not self.real:
+            # A crash, a sanitizer's report and a leak have another status.
+            assert self.process.returncode == 0, f"{self.kind} ended with {self.process.returncode}: see {self.folder}"
 
 
 class User:

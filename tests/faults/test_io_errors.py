@@ -41,7 +41,7 @@ def test_a_failed_fsync_ends_the_daemon_and_a_restart_has_lost_nothing_that_was_
     broker.login(fake)
     answered = post_until_refused(broker)
     assert answered
-    assert broker.process.popen.wait(20) == 1
+    assert broker.process.wait_end() == 1
     text = broker.process.text()
     assert "Stopping, so that a restart reads what is there." in text and "AddressSanitizer" not in text
     broker.wrapper = []
@@ -63,7 +63,7 @@ def test_a_bulk_whose_commit_ended_unknown_hears_nothing(fake, failing_broker):
             body = {"messages": [{"topic": "t", "payload": {"n": n}}, {"topic": "u", "payload": {"n": n}}]}
             statuses.add(requests.post(broker.url + POSTS + "/bulk", json=body, timeout=30).status_code)
     assert statuses and max(statuses) < 300, statuses
-    assert broker.process.popen.wait(20) == 1
+    assert broker.process.wait_end() == 1
 
 
 WRITE, SYNC = "pwrite64", SYNC_CALLS
@@ -120,7 +120,7 @@ def test_an_io_error_of_the_database_ends_the_daemon_and_a_restart_has_lost_noth
     assert broker.post("t", {"n": "first"}, headers=LATER).status_code == 202
     failing(broker, broker.state / file, calls, "EIO")
     fill_log(broker, answered)
-    assert broker.process.popen.wait(20) == 1
+    assert broker.process.wait_end() == 1
     assert "Stopping, so that a restart reads what is there." in broker.process.text()
     assert bool(answered) == (file == DATABASE)
     broker.start()

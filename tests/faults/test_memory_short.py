@@ -44,7 +44,7 @@ def test_big_posts_with_too_little_memory_are_refused_and_what_was_answered_arri
     answered = {n for n, status in enumerate(statuses) if status in (201, 202)}
     ended = not broker.process.alive()
     if ended:
-        assert broker.process.popen.wait(20) == 1
+        assert broker.process.wait_end() == 1
         assert "Stopping, so that a restart reads what is there." in broker.process.text()
         broker.start()
     else:

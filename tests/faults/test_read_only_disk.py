@@ -77,7 +77,7 @@ def test_a_disk_that_turns_read_only_ends_the_daemon_and_a_start_has_lost_nothin
     disk.break_it()
     with pytest.raises(requests.ConnectionError):
         broker.post("t", {"n": 50}, headers=LATER)
-    assert broker.process.popen.wait(20) == 1
+    assert broker.process.wait_end() == 1
     assert LAST_WORDS in broker.process.text()
     said = complaint(broker.run("run", "--listen", f"127.0.0.1:{broker.port}", check=False))
     assert str(broker.state) in said and "ead-only" in said, said
@@ -98,7 +98,7 @@ def test_a_token_that_arrives_at_a_disk_turned_read_only_is_replaced_by_the_pass
     wait_held(fake)
     disk.break_it()
     fake.control("release")
-    assert broker.process.popen.wait(30) == 1
+    assert broker.process.wait_end(30) == 1
     assert "the slot file could not be written" in broker.process.text() and LAST_WORDS in broker.process.text()
     disk.repair()
     broker.start()
@@ -117,7 +117,7 @@ def test_without_a_password_the_account_asks_for_a_login_then(relay_of, fragile)
     wait_held(fake)
     disk.break_it()
     fake.control("release")
-    assert broker.process.popen.wait(30) == 1
+    assert broker.process.wait_end(30) == 1
     disk.repair()
     broker.start()
     wait_for(lambda: broker.account()["state"] == "login_required", 60, "an account that says so")

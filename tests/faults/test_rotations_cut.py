@@ -108,7 +108,7 @@ def test_a_second_signal_does_not_wait_and_says_what_it_risks(relay_of, broker_o
     broker.process.popen.send_signal(signal.SIGTERM)
     wait_for(lambda: "info run: Stopping." in broker.process.text(), what="the begin of the stop")
     broker.process.popen.send_signal(signal.SIGTERM)
-    assert broker.process.popen.wait(20) == 0
+    assert broker.process.wait_end() == 0
     assert "Stopping although a token call is under way: its chain starts as uncertain." in broker.process.text()
     fake.control("restart")
 

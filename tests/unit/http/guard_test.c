@@ -22,14 +22,14 @@ static void is_refused(const char *name, const char *bytes, size_t len)
 }
 #define REFUSED(name, literal) is_refused(name, literal, sizeof(literal) - 1)
 
-START_TEST(two_hosts_are_400_and_close)
+START_TEST(t7_two_hosts_are_400_and_close)
 {
     REFUSED("two hosts", "GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n");
     REFUSED("another case", "GET /hello HTTP/1.1\r\nHost: localhost\r\nhOST: evil\r\n\r\n");
 }
 END_TEST
 
-START_TEST(no_host_is_400_and_close)
+START_TEST(t7_no_host_is_400_and_close)
 {
     REFUSED("none", "GET /hello HTTP/1.1\r\n\r\n");
     REFUSED("none, 1.0", "GET /hello HTTP/1.0\r\n\r\n");
@@ -38,7 +38,7 @@ START_TEST(no_host_is_400_and_close)
 }
 END_TEST
 
-START_TEST(content_length_with_transfer_encoding_is_400_and_close)
+START_TEST(t7_content_length_with_transfer_encoding_is_400_and_close)
 {
     REFUSED("cl.te", "POST /echo HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nContent-Length: 5\r\n"
                      "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
@@ -47,7 +47,7 @@ START_TEST(content_length_with_transfer_encoding_is_400_and_close)
 }
 END_TEST
 
-START_TEST(two_content_lengths_are_400_and_close)
+START_TEST(t7_two_content_lengths_are_400_and_close)
 {
     REFUSED("differing", "POST /echo HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nContent-Length: 2\r\n"
                          "Content-Length: 3\r\n\r\n{}");
@@ -62,7 +62,7 @@ START_TEST(two_content_lengths_are_400_and_close)
 }
 END_TEST
 
-START_TEST(other_transfer_encodings_are_400_and_close)
+START_TEST(t7_other_transfer_encodings_are_400_and_close)
 {
     REFUSED("gzip", "POST /echo HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nTransfer-Encoding: gzip\r\n\r\n");
     REFUSED("list", "POST /echo HTTP/1.1\r\n" HOST "Content-Type: application/json\r\n"
@@ -76,7 +76,7 @@ START_TEST(other_transfer_encodings_are_400_and_close)
 }
 END_TEST
 
-START_TEST(an_absolute_uri_is_400_and_close)
+START_TEST(t7_an_absolute_uri_is_400_and_close)
 {
     REFUSED("absolute", "GET http://localhost/hello HTTP/1.1\r\n" HOST "\r\n");
     REFUSED("authority", "CONNECT localhost:80 HTTP/1.1\r\n" HOST "\r\n");
@@ -86,7 +86,7 @@ START_TEST(an_absolute_uri_is_400_and_close)
 }
 END_TEST
 
-START_TEST(a_nul_in_the_head_is_400_and_close)
+START_TEST(t7_a_nul_in_the_head_is_400_and_close)
 {
     REFUSED("in the URI", "GET /hello\0/x HTTP/1.1\r\n" HOST "\r\n");
     REFUSED("in the method", "GE\0T /hello HTTP/1.1\r\n" HOST "\r\n");
@@ -102,7 +102,7 @@ START_TEST(a_nul_in_the_head_is_400_and_close)
 }
 END_TEST
 
-START_TEST(folded_lines_are_400_and_close)
+START_TEST(t7_folded_lines_are_400_and_close)
 {
     REFUSED("space", "GET /hello HTTP/1.1\r\n" HOST "X: a\r\n b\r\n\r\n");
     REFUSED("tab", "GET /hello HTTP/1.1\r\n" HOST "X: a\r\n\tb\r\n\r\n");
@@ -115,7 +115,7 @@ START_TEST(folded_lines_are_400_and_close)
 }
 END_TEST
 
-START_TEST(bare_line_ends_are_400_and_close)
+START_TEST(t7_bare_line_ends_are_400_and_close)
 {
     REFUSED("lf after the request line", "GET /hello HTTP/1.1\n" HOST "\r\n");
     REFUSED("lf after a header", "GET /hello HTTP/1.1\r\nHost: localhost\nX: a\r\n\r\n");
@@ -125,7 +125,7 @@ START_TEST(bare_line_ends_are_400_and_close)
 }
 END_TEST
 
-START_TEST(odd_names_and_spaces_are_400_and_close)
+START_TEST(t7_odd_names_and_spaces_are_400_and_close)
 {
     REFUSED("space before the colon", "POST /echo HTTP/1.1\r\n" HOST "Content-Length : 2\r\n\r\n{}");
     REFUSED("tab before the colon", "GET /hello HTTP/1.1\r\n" HOST "X\t: 2\r\n\r\n");
@@ -143,7 +143,7 @@ START_TEST(odd_names_and_spaces_are_400_and_close)
 }
 END_TEST
 
-START_TEST(odd_versions_are_400_or_505_and_close)
+START_TEST(t7_odd_versions_are_400_or_505_and_close)
 {
     REFUSED("0.9", "GET /hello\r\n");
     REFUSED("1.2", "GET /hello HTTP/1.2\r\n" HOST "\r\n");
@@ -382,17 +382,17 @@ Suite *guard_suite(void)
     TCase *framing = tcase_create("framing");
     tcase_set_timeout(framing, 60);
     tcase_add_checked_fixture(framing, web_start, web_stop);
-    tcase_add_test(framing, two_hosts_are_400_and_close);
-    tcase_add_test(framing, no_host_is_400_and_close);
-    tcase_add_test(framing, content_length_with_transfer_encoding_is_400_and_close);
-    tcase_add_test(framing, two_content_lengths_are_400_and_close);
-    tcase_add_test(framing, other_transfer_encodings_are_400_and_close);
-    tcase_add_test(framing, an_absolute_uri_is_400_and_close);
-    tcase_add_test(framing, a_nul_in_the_head_is_400_and_close);
-    tcase_add_test(framing, folded_lines_are_400_and_close);
-    tcase_add_test(framing, bare_line_ends_are_400_and_close);
-    tcase_add_test(framing, odd_names_and_spaces_are_400_and_close);
-    tcase_add_test(framing, odd_versions_are_400_or_505_and_close);
+    tcase_add_test(framing, t7_two_hosts_are_400_and_close);
+    tcase_add_test(framing, t7_no_host_is_400_and_close);
+    tcase_add_test(framing, t7_content_length_with_transfer_encoding_is_400_and_close);
+    tcase_add_test(framing, t7_two_content_lengths_are_400_and_close);
+    tcase_add_test(framing, t7_other_transfer_encodings_are_400_and_close);
+    tcase_add_test(framing, t7_an_absolute_uri_is_400_and_close);
+    tcase_add_test(framing, t7_a_nul_in_the_head_is_400_and_close);
+    tcase_add_test(framing, t7_folded_lines_are_400_and_close);
+    tcase_add_test(framing, t7_bare_line_ends_are_400_and_close);
+    tcase_add_test(framing, t7_odd_names_and_spaces_are_400_and_close);
+    tcase_add_test(framing, t7_odd_versions_are_400_or_505_and_close);
     tcase_add_test(framing, http_1_0_with_a_host_is_served);
     tcase_add_test(framing, trailers_are_refused);
     tcase_add_test(framing, a_plain_request_lines_up);

@@ -28,7 +28,7 @@ void wire_stop(struct wire *wire);
 /* Runs the loop until one more call or exchange has ended. */
 void wire_wait(struct wire *wire);
 
-/* Start a call, wait for its end. */
+/* Start a call, which does not end within its start (T8); wait for its end. */
 void wire_post(struct wire *wire, const char *key);
 void wire_refresh(struct wire *wire, const char *token);
 void wire_me(struct wire *wire);

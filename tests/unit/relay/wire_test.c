@@ -444,6 +444,29 @@ START_TEST(a_connection_that_hangs_until_the_deadline_is_certainly_not_executed)
 }
 END_TEST
 
+/* The last is one that libcurl refuses before it opens a socket. The starting functions of wire.h look (T8). */
+START_TEST(t8_a_call_that_fails_at_once_ends_after_its_start)
+{
+    static const struct {
+        const char *scheme, *ca_file;
+    } relays[] = {{"http", NULL}, {"https", NULL}, {"https", "/nowhere/ca.pem"}, {"gopher", NULL}};
+    server_start(&server, ANSWER_STORED, NULL, 0);
+    server_stop(&server);
+    wire_start(&wire, relays[_i].scheme, "127.0.0.1", server.port);
+    wire.peer.ca_file = relays[_i].ca_file;
+    wire_post(&wire, "key-1");
+    wire_refresh(&wire, "jti.secret");
+    wire_me(&wire);
+    wire_health(&wire);
+    ck_assert_int_eq(wire.ended, 4);
+    ck_assert_int_eq(wire.answer.problem, RB_PROBLEM_UNREACHABLE);
+    wire_get(&wire, 0, 1000);
+    ck_assert_int_eq(wire.exchange.delivery, RB_DELIVERY_NONE);
+    wire_stop(&wire);
+    server_free(&server);
+}
+END_TEST
+
 static void never(void *arg, const struct rb_answer *answer)
 {
     ck_abort_msg("an abandoned call was done");
@@ -514,6 +537,7 @@ Suite *wire_suite(void)
     tcase_add_test(tcase, d4_a_path_is_sent_as_it_is);
     tcase_add_test(tcase, a_redirect_is_an_answer_and_not_followed);
     tcase_add_test(tcase, a_page_of_html_is_no_success);
+    tcase_add_loop_test(tcase, t8_a_call_that_fails_at_once_ends_after_its_start, 0, 4);
     tcase_add_test(tcase, a_server_that_switches_to_another_protocol_leaves_a_post_unknown);
     tcase_add_test(tcase, a_refusal_is_read_with_its_retry_after_and_date);
     tcase_add_test(tcase, t2_an_answer_that_lies_in_the_socket_beats_the_deadline);
