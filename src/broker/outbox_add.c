@@ -98,21 +98,29 @@ struct adding {
     struct entry *entry; /* NULL: not in memory yet */
 };
 
+static bool is_first_of_its_topic(const struct rb_post *posts, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (posts[j].account == posts[i].account && rb_span_equal(posts[j].topic, posts[i].topic))
+            return false;
+    return true;
+}
+
 /* Whether rows of so many bytes in all fit the bounds now, for all or for this caller (D6). The last tenth is for topics
  * with few rows: a flood of others does not shut them out. */
 static enum rb_status room(struct rb_outbox *outbox, const struct rb_post *posts, size_t count, int64_t bytes,
                            struct rb_error *err)
 {
-    int64_t rows = (int64_t)count;
+    int64_t rows = (int64_t)count, new_topics = 0;
     for (size_t i = 0; i < count; i++) {
         const struct rb_post *post = &posts[i];
         const struct rb_topic *known = rb_topic_find(outbox->topics, rb_account_id(post->account), post->topic);
         const struct queue *queue = known ? known->outbox : NULL;
         enum rb_status status = rows_room(outbox, post, queue ? queue->count : 0, rows, bytes, err);
-        if (status == RB_OK && !known)
-            status = rb_topics_room(outbox->topics, post->uid, rows, err);
+        if (status == RB_OK && !known && is_first_of_its_topic(posts, i))
+            status = rb_topics_room(outbox->topics, post->uid, ++new_topics, err);
         if (status == RB_OK && rb_share_room(&outbox->remembered, post->uid, rows, 100) != RB_ROOM) {
-            rb_keys_make_room(outbox);
+            rb_keys_make_room(outbox, rows);
             status = rb_fail(err, RB_FULL, "Too many posts that have ended are still remembered. Try again later.");
         }
         if (status != RB_OK)

@@ -163,13 +163,15 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
 /* Nothing was promised of an ended row without a key: it makes room for new ones. */
 static bool must_give_way(struct rb_outbox *outbox, int64_t uid)
 {
-    return rb_share_room(&outbox->remembered, uid, 1, 90) != RB_ROOM;
+    return rb_share_room(&outbox->remembered, uid, 1, 90) != RB_ROOM ||
+           rb_share_room(&outbox->remembered, uid, outbox->pressed_rows, 100) != RB_ROOM;
 }
 
-void rb_keys_make_room(struct rb_outbox *outbox)
+void rb_keys_make_room(struct rb_outbox *outbox, int64_t rows)
 {
     struct rb_clock *clock = outbox->ports->clock;
-    outbox->is_pressed = true;
+    if (outbox->pressed_rows < rows)
+        outbox->pressed_rows = rows;
     if (rb_timer_is_set(&outbox->sweep) && outbox->sweep.at_ms > rb_clock_now_ms(clock) + SLICE_EVERY_MS)
         rb_timer_set_in(clock, &outbox->sweep, SLICE_EVERY_MS);
 }
@@ -180,7 +182,7 @@ enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *bytes,
     if (!key)
         return RB_NO_MEMORY;
     if (must_give_way(outbox, uid))
-        rb_keys_make_room(outbox);
+        rb_keys_make_room(outbox, 1);
     await_commit(outbox);
     key->next = outbox->keys_added;
     outbox->keys_added = key;
@@ -217,8 +219,8 @@ static void read_old(void *arg, const struct rb_post_row *row)
     slice->read++;
     slice->last = row->id;
     bool has_key = row->key.len == KEY_BYTES;
-    bool spare = !has_key && must_give_way(slice->outbox, row->uid);
-    if (row->at > slice->ended_before && !slice->outbox->is_pressed)
+    bool spare = !has_key && must_give_way(slice->outbox, row->uid) && !rb_wait_is_loose(slice->outbox, row->id);
+    if (row->at > slice->ended_before && !slice->outbox->pressed_rows)
         slice->young = true;
     if (slice->young || row->state < RB_POST_ACCEPTED || (row->ended > slice->ended_before && !spare))
         return;
@@ -257,7 +259,7 @@ static void on_sweep(struct rb_timer *timer)
     forget(outbox, &slice);
     bool more = slice.read == SLICE_ROWS && !slice.young;
     outbox->swept_to = more ? slice.last : 0;
-    outbox->is_pressed &= more;
+    outbox->pressed_rows = more ? outbox->pressed_rows : 0;
     rb_timer_set_in(ports->clock, timer, more ? SLICE_EVERY_MS : SWEEP_EVERY_MS);
 }
 

@@ -155,7 +155,7 @@ struct rb_outbox {
     struct rb_effect keys_effect;
     struct rb_timer sweep;
     int64_t swept_to;
-    bool is_pressed; /* somebody's part of `remembered` is nearly full */
+    int64_t pressed_rows; /* somebody has no room in `remembered` for so many, or nearly none; 0: all have */
 
     struct kept *kept; /* texts of views */
     struct rb_timer drop_kept;
@@ -188,12 +188,14 @@ int64_t rb_keys_find(struct rb_outbox *outbox, const unsigned char key[KEY_BYTES
 enum rb_status rb_keys_add(struct rb_outbox *outbox, const unsigned char *key, int64_t id, int64_t uid);
 /* Takes back what was added last, in this tick, for a row that does not come to be. */
 void rb_keys_take_back(struct rb_outbox *outbox);
-/* Ended rows without a key, of users whose part is nearly full, are forgotten soon. */
-void rb_keys_make_room(struct rb_outbox *outbox);
+/* Ended rows without a key, of users whose part is nearly full or has no room for so many rows, are forgotten soon. */
+void rb_keys_make_room(struct rb_outbox *outbox, int64_t rows);
 void rb_sweep_start(struct rb_outbox *outbox);
 
 /* --- outbox_wait.c --- */
 void rb_wait_end(struct rb_post_wait *wait);
+/* Somebody waits to hear of the row, which is not open any more: it ended in this tick. */
+bool rb_wait_is_loose(const struct rb_outbox *outbox, int64_t id);
 /* Ends the waits whose rows cannot be sent now. */
 void rb_waits_review(struct rb_outbox *outbox);
 /* Freed entries leave their waits in `loose`: gives them back to those made anew. */

@@ -148,6 +148,14 @@ void rb_wait_end(struct rb_post_wait *wait)
     rb_tick_after(wait->outbox->ports->tick, &wait->effect);
 }
 
+bool rb_wait_is_loose(const struct rb_outbox *outbox, int64_t id)
+{
+    RB_LIST_EACH (&outbox->loose, node)
+        if (RB_CONTAINER(node, struct rb_post_wait, node)->id == id)
+            return true;
+    return false;
+}
+
 /* O9: what the caller hears is what the row is after this tick's commit, whatever ended the wait. */
 static void on_timeout(struct rb_timer *timer)
 {

@@ -197,6 +197,48 @@ START_TEST(T4_posts_whose_commit_failed_were_never_there_and_their_keys_are_free
 }
 END_TEST
 
+/* Ended rows without a key give way to a bulk, too: one post would still fit, the bulk does not. */
+START_TEST(D6_ended_posts_without_a_key_make_room_for_all_of_a_bulk)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.keys = 17;
+    config.user_percent = 100;
+    start_with(&config);
+    for (int i = 0; i < 6; i++) {
+        int64_t wall = rb_clock_wall_ms(&world->host.clock);
+        for (int j = 0; j < COUNT; j++)
+            posts[j].expires_wall_ms = wall + 5;
+        enum rb_status status = add_all();
+        for (int tries = 0; tries < 10 && status == RB_FULL; tries++) {
+            world_run(world, 60 * 1000);
+            wall = rb_clock_wall_ms(&world->host.clock);
+            for (int j = 0; j < COUNT; j++)
+                posts[j].expires_wall_ms = wall + 5;
+            status = add_all();
+        }
+        ck_assert_int_eq(status, RB_OK);
+        world_run(world, 1000);
+    }
+    finish();
+}
+END_TEST
+
+START_TEST(D6_a_bulk_to_one_new_topic_needs_room_for_one_topic)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.topics = 1;
+    config.user_percent = 100;
+    start_with(&config);
+    posts[COUNT - 1].topic = RB_SPAN("others");
+    ck_assert_int_eq(add_all(), RB_FULL);
+    ck_assert_int_eq(open_rows(), 0);
+    posts[COUNT - 1].topic = RB_SPAN("jobs");
+    ck_assert_int_eq(add_all(), RB_OK);
+    ck_assert_int_eq(open_rows(), COUNT);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("outbox_bulk");
@@ -206,6 +248,8 @@ int main(void)
     tcase_add_test(tests, O5_in_a_full_outbox_the_same_keys_give_the_first_rows);
     tcase_add_test(tests, O5_near_the_end_of_the_keys_lives_nothing_is_stored_in_part);
     tcase_add_test(tests, T4_posts_whose_commit_failed_were_never_there_and_their_keys_are_free);
+    tcase_add_test(tests, D6_ended_posts_without_a_key_make_room_for_all_of_a_bulk);
+    tcase_add_test(tests, D6_a_bulk_to_one_new_topic_needs_room_for_one_topic);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

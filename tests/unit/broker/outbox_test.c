@@ -1348,6 +1348,51 @@ START_TEST(D6_ended_posts_without_a_key_make_room_and_those_with_one_stay)
 }
 END_TEST
 
+static const char *const swept_payloads[] = {"[1]", "{}"};
+
+/* One iteration of a loop that was busy for a moment: the relay's answer is read, then what is due fires, and the sweep
+ * is, since what is remembered has nearly reached its bound. Then comes the commit. */
+START_TEST(P3_a_post_that_ends_in_the_tick_of_a_sweep_is_told_as_what_it_is)
+{
+    struct rb_broker_config config = rb_broker_config_default;
+    config.keys = 10;
+    config.user_percent = 100;
+    int64_t takes_ms = 0;
+    for (int round = 0; round < 2; round++) {
+        start_with(7, RB_FLAVOUR_MEMORY, &config, true);
+        warm("jobs");
+        world->weather.down = true;
+        struct rb_post post = message("jobs", "{}");
+        for (int i = 0; i < 8; i++) {
+            const char key[] = {(char)('a' + i), 0};
+            int64_t id;
+            post.key = rb_span_of(key);
+            ck_assert_int_eq(try_expiring(&post, &id), RB_OK);
+            world_run(world, 200);
+        }
+        world->weather = fair;
+        world_run(world, 60 * 1000);
+        struct caller caller;
+        int64_t since = world->now_ms;
+        post_and_wait(&caller, "jobs", swept_payloads[_i], 10000);
+        if (!round) {
+            hear(&caller, 10000);
+            takes_ms = world->now_ms - since;
+        } else {
+            world_run(world, takes_ms - 1);
+            world->now_ms += 60;
+            rb_clock_run(&world->net.clock);
+            rb_clock_run(&world->host.clock);
+            ck_assert(!caller.heard);
+            world_end_tick(world);
+            ck_assert(caller.heard);
+        }
+        ck_assert_int_eq(caller.state, _i ? RB_POST_ACCEPTED : RB_POST_REFUSED);
+        finish();
+    }
+}
+END_TEST
+
 START_TEST(T4_a_post_without_a_key_whose_commit_failed_does_not_count)
 {
     struct rb_broker_config config = rb_broker_config_default;
@@ -1714,6 +1759,7 @@ int main(void)
     tcase_add_test(tests, a_full_outbox_refuses_by_rows_and_by_bytes);
     tcase_add_test(tests, D6_a_user_fills_his_part_of_the_outbox_and_others_post_on);
     tcase_add_test(tests, D6_ended_posts_without_a_key_make_room_and_those_with_one_stay);
+    tcase_add_loop_test(tests, P3_a_post_that_ends_in_the_tick_of_a_sweep_is_told_as_what_it_is, 0, 2);
     tcase_add_test(tests, T4_a_post_without_a_key_whose_commit_failed_does_not_count);
     tcase_add_test(tests, D6_a_user_has_his_part_of_the_keys_and_the_same_key_is_still_known);
     tcase_add_loop_test(tests, D6_the_budget_goes_round_over_users_and_over_their_topics, 0, 2);
