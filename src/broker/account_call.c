@@ -36,17 +36,26 @@ struct account_call {
 
 static bool has_turn(const struct account_call *call)
 {
-    return rb_share_room(&call->account->accounts->calls_sent, call->uid, 1, 100) == RB_ROOM;
+    const struct rb_accounts *accounts = call->account->accounts;
+    return rb_share_room(&accounts->calls_sent, call->uid, 1, 100) == RB_ROOM &&
+           (call->kind != POLL || rb_share_room(&accounts->polls_sent, call->uid, 1, 100) == RB_ROOM);
 }
 
 /* False: out of memory. */
 static bool set_sent(struct account_call *call, bool sent)
 {
-    struct rb_share *share = &call->account->accounts->calls_sent;
-    if (sent && rb_share_take(share, call->uid, 1) != RB_OK)
+    struct rb_accounts *accounts = call->account->accounts;
+    if (sent && rb_share_take(&accounts->calls_sent, call->uid, 1) != RB_OK)
         return false;
-    if (!sent && call->sent)
-        rb_share_give(share, call->uid, 1);
+    if (sent && call->kind == POLL && rb_share_take(&accounts->polls_sent, call->uid, 1) != RB_OK) {
+        rb_share_give(&accounts->calls_sent, call->uid, 1);
+        return false;
+    }
+    if (!sent && call->sent) {
+        rb_share_give(&accounts->calls_sent, call->uid, 1);
+        if (call->kind == POLL)
+            rb_share_give(&accounts->polls_sent, call->uid, 1);
+    }
     call->sent = sent;
     return true;
 }

@@ -341,6 +341,7 @@ enum rb_status rb_accounts_new(const struct rb_ports *ports, struct rb_budgets *
     rb_list_init(&accounts->watches);
     rb_list_init(&accounts->calls);
     rb_share_init(&accounts->calls_sent, CALLS_MAX, ports->config->user_percent);
+    rb_share_init(&accounts->polls_sent, CALL_POLLS_MAX, ports->config->user_percent);
     rb_list_init(&accounts->logins);
     rb_list_init(&accounts->probes);
     accounts->judged = (struct rb_fact){.apply = judged_apply, .release = judged_release};
@@ -366,6 +367,7 @@ void rb_accounts_free(struct rb_accounts *accounts)
         rb_list_remove(&accounts->judged.node);
     account_calls_free(accounts);
     rb_share_free(&accounts->calls_sent);
+    rb_share_free(&accounts->polls_sent);
     account_logins_free(accounts);
     account_probes_free(accounts);
     RB_LIST_EACH_SAFE (&accounts->accounts, node)

@@ -27,7 +27,9 @@ enum {
     REVOKE_BACKOFF_MAX_MS = 5 * 60 * 1000,
     CHAIN_CHECK_MS = 24 * 3600 * 1000,
     CALLS_MAX = 256, /* of callers, sent at once, each on a connection to the relay; the others wait for their turn */
-    OWN_UID = -1,    /* the daemon's own calls */
+    CALL_POLLS_MAX =
+        8,        /* of them polls, which wait at the relay: beside the inbox's 40 of its 50 places (contract §5) */
+    OWN_UID = -1, /* the daemon's own calls */
     SEALED_ROOM = 4096 + RB_SEAL_BYTES, /* of a refreshed token: reserved before it is asked for */
 };
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
@@ -110,6 +112,7 @@ struct rb_accounts {
     bool settled; /* what was in flight when the process ended has been judged, and that is committed (T5, R3, T4) */
     uint64_t serial;
     struct rb_share calls_sent; /* of `calls`, by the caller's user */
+    struct rb_share polls_sent; /* the polls of them */
     int token_calls;            /* refreshes, logins, revocations and intents under way */
 };
 

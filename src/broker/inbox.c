@@ -398,7 +398,9 @@ void rb_inbox_want(struct rb_inbox *inbox, struct rb_topic *topic, bool earliest
 
 bool rb_inbox_anchored(const struct rb_inbox *inbox, const struct rb_topic *topic)
 {
-    return topic->following && topic->cursor;
+    const struct rb_feed *feed = topic->inbox;
+    /* Before the commit of a start, or of a new one (I3), those who wait for it are still to be woken. */
+    return topic->following && topic->cursor && !(feed && feed->wake_all);
 }
 
 struct reading {

@@ -279,6 +279,10 @@ static bool apply_part(struct rb_landing *landing, const struct part *part)
     bool same = part->from ? topic->cursor && strcmp(topic->cursor, part->from) == 0 : !topic->cursor;
     if (topic->id == 0 || !topic->following || !same)
         return true;
+    /* D6: reads that were under way when the user's part became full. The cursor stays; it is read again when there is
+     * room. */
+    if (part->count && !rb_inbox_has_room_for(inbox, topic->uid))
+        return true;
     /* Once its user is known to the share, what is stored always counts. */
     if (rb_share_take(&inbox->share, topic->uid, 0) != RB_OK ||
         rb_topic_set_cursor(topic, rb_span_of(part->to)) != RB_OK)

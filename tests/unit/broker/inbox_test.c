@@ -706,6 +706,12 @@ static int64_t floor_but_for(void *arg, int64_t topic_id)
     return topic_id == *(int64_t *)arg ? 0 : INT64_MAX;
 }
 
+/* Of one topic everybody confirms everything, of all others nobody anything. */
+static int64_t floor_of_one(void *arg, int64_t topic_id)
+{
+    return topic_id == *(int64_t *)arg ? INT64_MAX : 0;
+}
+
 static void publish_slowly(struct scene *scene, const char *topic, int first, int last)
 {
     for (int i = first; i <= last; i++) {
@@ -766,6 +772,38 @@ START_TEST(d6_i6_who_confirms_nothing_stops_the_reading_of_the_own_topics_alone)
     ck_assert(scene_head_is(&scene, "held", 100, 60 * 1000));
     world_run(scene.world, 30 * 1000);
     ck_assert(!stats_of(&scene).full);
+    ck_assert_int_eq(scene_gaps(&scene), 0);
+    scene_close(&scene);
+}
+END_TEST
+
+/* What came while nothing was read comes at once, more than the user's part has room for. */
+START_TEST(d6_i6_what_comes_at_once_to_one_user_leaves_the_others_their_room)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+    const size_t count = sizeof names / sizeof names[0];
+    struct scene scene;
+    open_shared(&scene, flavours[_i]);
+    int64_t other = topic_of(&scene, "other", 1001)->id, none = 0;
+    rb_inbox_set_floor(scene.world->broker->inbox, floor_of_one, &other);
+    scene_follow(&scene, "other", true);
+    for (size_t i = 0; i < count; i++)
+        scene_follow(&scene, names[i], true);
+    world_run(scene.world, 5 * 1000);
+    scene.world->weather.down = true;
+    world_run(scene.world, 40 * 1000);
+    for (int number = 1; number <= 20; number++)
+        for (size_t i = 0; i < count; i++)
+            publish_fat(&scene, names[i], number, 1000);
+    scene.world->weather.down = false;
+    world_run(scene.world, 60 * 1000);
+    publish_slowly(&scene, "other", 1, 5);
+    ck_assert(scene_head_is(&scene, "other", 5, 10 * 1000));
+    ck_assert_int_lt(stats_of(&scene).bytes, 50 * 1024);
+    /* And nothing was stepped over. */
+    rb_inbox_set_floor(scene.world->broker->inbox, floor_but_for, &none);
+    for (size_t i = 0; i < count; i++)
+        ck_assert(scene_head_is(&scene, names[i], 20, 120 * 1000));
     ck_assert_int_eq(scene_gaps(&scene), 0);
     scene_close(&scene);
 }
@@ -1057,6 +1095,7 @@ int main(void)
     tcase_add_loop_test(keeping, i6_a_full_inbox_stops_reading_drops_nothing_and_goes_on, 0, both);
     tcase_add_loop_test(keeping, d6_i6_who_confirms_nothing_stops_the_reading_of_the_own_topics_alone, 0, both);
     tcase_add_loop_test(keeping, d6_at_a_users_bound_the_own_messages_go_and_not_those_of_others, 0, both);
+    tcase_add_loop_test(keeping, d6_i6_what_comes_at_once_to_one_user_leaves_the_others_their_room, 0, both);
     tcase_add_loop_test(keeping, retention_takes_confirmed_prefixes_of_old_messages_only, 0, both);
     tcase_add_loop_test(keeping, a_topic_that_nobody_wants_is_followed_no_more_and_begins_anew, 0, both);
     tcase_add_loop_test(keeping, t4_messages_of_a_failed_commit_are_stored_once_when_there_is_room, 0, both);

@@ -1055,6 +1055,89 @@ START_TEST(p4_a_reader_over_crashes_and_bad_weather_sees_every_message_in_order)
 }
 END_TEST
 
+static struct reader crowd[200];
+
+/* One user asks again and again for what follows an id that nobody knows, in a topic that does not exist. */
+START_TEST(d6_who_reads_a_topic_that_does_not_exist_leaves_places_at_the_relay_for_others)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    const char *unknown = flavours[_i] == RB_FLAVOUR_VALKEY ? "5-0" : "msg_0123456789ab";
+    struct rb_session *session = scene_session(&scene);
+    scene_publish(&scene, "jobs", 0, NULL, NULL);
+    scene_follow(&scene, "jobs", false);
+    scene_follow(&scene, "missing", false);
+    for (size_t i = 0; i < sizeof crowd / sizeof crowd[0]; i++)
+        crowd[i] = (struct reader){.ended = true};
+    size_t most = 0;
+    for (int number = 1; number <= 20; number++) {
+        reader_poll(&reader, &scene, session, 1, "jobs", NULL, 30 * 1000);
+        for (int moment = 0; moment < 300; moment++) {
+            for (size_t i = 0; i < sizeof crowd / sizeof crowd[0]; i++) {
+                if (!crowd[i].ended)
+                    continue;
+                memset(&crowd[i], 0, sizeof crowd[i]);
+                crowd[i].poll.uid = 1001;
+                reader_topic(&crowd[i], "missing", unknown);
+                reader_start(&crowd[i], &scene, NULL, 1, world_between(scene.world, 1000, 2000));
+            }
+            world_run(scene.world, 10);
+            if (rb_model_waiting_polls(scene.world->model) > most)
+                most = rb_model_waiting_polls(scene.world->model);
+        }
+        scene_publish(&scene, "jobs", number, NULL, NULL);
+        reader_wait(&reader, 3000);
+        check_numbers(&reader, number, number);
+    }
+    struct rb_inbox_stats stats;
+    rb_inbox_stats(scene.world->broker->inbox, &stats);
+    ck_assert_uint_eq(stats.polls_failed, 0);
+    ck_assert_uint_lt(most, 50);
+    for (size_t i = 0; i < sizeof crowd / sizeof crowd[0]; i++)
+        if (!crowd[i].ended)
+            rb_poll_cancel(&crowd[i].poll);
+    scene_close(&scene);
+}
+END_TEST
+
+/* The process was stopped: the relay's answer lies in the socket, and the caller's time is over. */
+START_TEST(i2_an_empty_answer_waits_for_the_commit_of_the_topics_start)
+{
+    struct scene scene;
+    scene_open_flavour(&scene, flavours[_i]);
+    scene_publish(&scene, "jobs", 1, NULL, NULL);
+    struct rb_session *session = scene_session(&scene);
+    unsigned char id[RB_SESSION_ID_BYTES];
+    memcpy(id, rb_session_id(session), sizeof id);
+    reader_poll(&reader, &scene, session, 1, "jobs", NULL, 1000);
+    struct world *world = scene.world;
+    struct rb_topic *topic = scene_topic(&scene, "jobs");
+    ck_assert(!topic->cursor);
+    /* The request arrives; its answer, after the stop. */
+    rb_clock_run(&world->net.clock);
+    world->now_ms += 1500;
+    for (int i = 0; i < 10 && !topic->cursor; i++)
+        rb_clock_run(&world->net.clock);
+    ck_assert_ptr_nonnull(topic->cursor);
+    rb_clock_run(&world->host.clock);
+    bool promised = reader.ended && reader.status == RB_OK;
+    world->crash_in = 1;
+    world_end_tick(world);
+    if (world->up)
+        world_crash(world);
+    world_boot(world);
+    ck_assert(!rb_inbox_anchored(world->broker->inbox, scene_topic(&scene, "jobs")));
+    scene_publish(&scene, "jobs", 2, NULL, NULL);
+    world_run(world, 2000);
+    ck_assert(rb_inbox_anchored(world->broker->inbox, scene_topic(&scene, "jobs")));
+    if (promised) {
+        read_once(&reader, &scene, find_again(&scene, id), 2, "jobs", NULL);
+        check_numbers(&reader, 2, 2);
+    }
+    scene_close(&scene);
+}
+END_TEST
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -1088,6 +1171,8 @@ int main(void)
     tcase_add_loop_test(polls, a_cancelled_poll_is_never_answered_and_confirms_nothing, 0, both);
     tcase_add_loop_test(polls, thousands_of_parked_polls_are_all_answered_by_one_message, 0, both);
     tcase_add_loop_test(polls, p4_a_reader_over_crashes_and_bad_weather_sees_every_message_in_order, 0, both);
+    tcase_add_loop_test(polls, d6_who_reads_a_topic_that_does_not_exist_leaves_places_at_the_relay_for_others, 0, both);
+    tcase_add_loop_test(polls, i2_an_empty_answer_waits_for_the_commit_of_the_topics_start, 0, both);
     suite_add_tcase(suite, polls);
     TCase *lives = tcase_create("sessions");
     tcase_set_timeout(lives, 60);
