@@ -297,7 +297,8 @@ static bool ask(struct rb_span request, struct rb_str *answer)
             rb_str_append(answer, part, (size_t)got);
         else if (got == 0 || errno != EAGAIN)
             break;
-        FUZZ_CHECK(round < UPSTREAM_ROUNDS_MAX);
+        /* Behind a head that leaves it no room the library reads a body byte by byte, some in a round. */
+        FUZZ_CHECK(round < UPSTREAM_ROUNDS_MAX + (int)request.len);
         upstream_go_on(round, turn);
     }
     close(fd);

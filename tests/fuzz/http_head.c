@@ -81,6 +81,23 @@ static bool take_last_line(struct rb_span *rest)
     return true;
 }
 
+/* The last header and the empty line in one: a zero byte, another or a CR, and two bare LF are written over as two CR LF
+ * are. */
+static bool take_hidden_end(struct rb_span *rest, struct rb_span *ret)
+{
+    struct rb_span from = *rest;
+    *ret = fuzz_until(rest, '\n');
+    size_t len = ret->len < 2 ? 0 : ret->len - 2;
+    if (ret->len < 2 || !rest->len || rest->at[0] != '\n' || ret->at[len] || !memchr("\r", ret->at[len + 1], 2) ||
+        memchr(ret->at, '\r', len) || memchr(ret->at, 0, len)) {
+        *rest = from;
+        return false;
+    }
+    ret->len = len;
+    fuzz_take(rest, 1);
+    return true;
+}
+
 static struct rb_span trimmed(struct rb_span text)
 {
     while (text.len && strchr(" \t", text.at[0]) && text.at[0])
@@ -140,8 +157,9 @@ static bool read_head(struct rb_span *rest, struct seen *seen, size_t *ret_lengt
     skip_empty_lines(rest);
     if (!take_head_line(rest, &line) || !read_request_line(line, seen))
         return false;
-    while (!take_last_line(rest)) {
-        if (!take_head_line(rest, &line))
+    for (bool last = false; !last && !take_last_line(rest);) {
+        last = take_hidden_end(rest, &line);
+        if (!last && !take_head_line(rest, &line))
             return false;
         bool colon = memchr(line.at, ':', line.len);
         struct rb_span name = fuzz_until(&line, ':'), value = trimmed(line);
