@@ -250,13 +250,18 @@ void rb_session_touch(struct rb_sessions *sessions, struct rb_session *session)
     rb_session_rows_used(sessions->rows, (struct rb_span){(const char *)session->id, sizeof session->id}, now);
 }
 
+bool rb_session_is_known(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES], const char *door,
+                         int64_t uid)
+{
+    const struct rb_session *session = find(sessions, id);
+    return session && session->uid == uid && strcmp(session->door, door) == 0;
+}
+
 struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES],
                                    const char *door, int64_t uid)
 {
-    struct rb_session *session = find(sessions, id);
-    if (!session || session->uid != uid || strcmp(session->door, door) != 0 || rb_account_is_retired(session->account))
-        return NULL;
-    return session;
+    struct rb_session *session = rb_session_is_known(sessions, id, door, uid) ? find(sessions, id) : NULL;
+    return session && !rb_account_is_retired(session->account) ? session : NULL;
 }
 
 const unsigned char *rb_session_id(const struct rb_session *session)

@@ -23,6 +23,9 @@ enum rb_status rb_sessions_reload(struct rb_sessions *sessions);
  * did (the caller says 503). */
 enum rb_status rb_session_open(struct rb_sessions *sessions, struct rb_account *account, const char *door, int64_t uid,
                                struct rb_span username, struct rb_session **ret, struct rb_error *err);
+/* Whether there is one of this door and uid, be its account retired or not. */
+bool rb_session_is_known(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES], const char *door,
+                         int64_t uid);
 /* By its id; it must be of this door and uid, and of an account that is not retired, else NULL (R9). Constant time is
  * not needed: ids are random and the look-up is by hash. */
 struct rb_session *rb_session_find(struct rb_sessions *sessions, const unsigned char id[RB_SESSION_ID_BYTES],

@@ -73,8 +73,14 @@ bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *req
     const struct rb_door *door = rb_http_door(request);
     unsigned char id[RB_SESSION_ID_BYTES];
     struct rb_session *session = NULL;
-    if (rb_placeholder_access_id(rb_http_bearer(request), id))
+    if (rb_placeholder_access_id(rb_http_bearer(request), id)) {
         session = rb_wire_session(context, request, id);
+        /* Served without its session, a reader would begin at the newest message with each poll (P4). */
+        if (!session && rb_session_is_known(context->broker->sessions, id, door->name, rb_http_peer(request)->uid)) {
+            rb_wire_detail(request, 401, "The account of this login is not served here any more: log in again.");
+            return false;
+        }
+    }
     struct rb_account *account =
         session ? rb_session_account(session) : rb_door_default_account(door, context->broker->accounts);
     if (!account) {

@@ -12,7 +12,8 @@
 struct rb_session *rb_wire_session(struct rb_face_context *context, struct rb_http_request *request,
                                    const unsigned char id[RB_SESSION_ID_BYTES]);
 
-/* Who calls: by the session in the placeholder, else the door's default account. False: it was answered (401).
+/* Who calls: by the session in the placeholder, else the door's default account. False: it was answered (401), also where
+ * the session's account is not served any more, so that a client renews or logs in, and has a session again.
  * `*ret_session` is NULL for a caller without a session. */
 bool rb_wire_caller(struct rb_face_context *context, struct rb_http_request *request, struct rb_account **ret_account,
                     struct rb_session **ret_session);

@@ -237,17 +237,23 @@ def test_a_placeholder_survives_a_restart_and_kill_9(two_accounts):
     assert claims(refresh(two_accounts, tokens["refresh_token"]).json()["access_token"])["username"] == "bob"
 
 
-def test_placeholders_of_an_account_that_was_replaced_stand_for_the_only_one(tmp_path):
-    """A credentials file that a client wrote before is as one from elsewhere, for access and for refresh."""
+def test_p4_a_placeholder_of_an_account_that_was_replaced_is_refused_until_it_is_renewed(tmp_path):
+    """A client that was served without a session would miss what comes between two polls. Renewed it has one, of the only
+    account."""
     fake = FakeRelay(tmp_path, users=(("alice", "alice's password"), ("bob", "bob's password")))
     broker = Broker(tmp_path)
     broker.login(fake, user="alice", password="alice's password")
     tokens = login(broker, "alice").json()
     broker.login(fake, user="bob", password="bob's password", replace=True)
     for _ in range(2):
-        assert with_token(broker, "GET", "/auth/me", tokens["access_token"]).json()["username"] == "bob"
+        refused = with_token(broker, "GET", "/auth/me", tokens["access_token"])
+        assert refused.status_code == 401 and "log in again" in refused.json()["detail"]
+        polled = requests.post(broker.url + "/messages/poll", json={"topics": ["t"], "timeout": 1}, timeout=30,
+                               headers={"Authorization": "Bearer " + tokens["access_token"]})
+        assert polled.status_code == 401
         answer = refresh(broker, tokens["refresh_token"])
         assert answer.status_code == 200 and claims(answer.json()["access_token"])["username"] == "bob"
+        assert with_token(broker, "GET", "/auth/me", answer.json()["access_token"]).json()["username"] == "bob"
         broker.kill()
         broker.start()
     broker.stop()
